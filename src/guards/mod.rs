@@ -1,0 +1,1 @@
+//! The rules that refuse a proposal whatever its score.

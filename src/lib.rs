@@ -1,0 +1,9 @@
+//! CodexLoop: drives the Codex CLI round a measured improvement loop.
+//!
+//! The modules, from the pure core outwards; ARCHITECTURE.md draws the map.
+
+pub mod change;
+pub mod checks;
+pub mod guards;
+pub mod patch;
+pub mod process;

@@ -1,0 +1,1 @@
+//! Rebuilds the patches that models write into exact changes.
