@@ -76,3 +76,73 @@ pub struct Finished {
     /// Descendants that outlived the process and were ended by us.
     pub swept: usize,
 }
+
+/// A short, trusted command (git plumbing, a version query) whose output is wanted in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Capture {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// Variables set on top of the inherited environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Inherited variables taken away.
+    pub env_remove: Vec<OsString>,
+    /// Bytes for standard input, which is closed after them.
+    pub stdin: Vec<u8>,
+    /// Longest run time.
+    pub limit: Duration,
+}
+
+/// What a captured command gave.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its whole standard output.
+    pub stdout: Vec<u8>,
+    /// Its whole standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Tells a running process what its caller wants, and lets the caller watch.
+pub trait Control {
+    /// Returns true when the process is to be ended now. Asked about every 20 ms.
+    fn stop(&mut self) -> bool;
+
+    /// Called about every 20 ms while the process runs, after `stop`; the place to follow a growing output file.
+    fn tick(&mut self) {}
+}
+
+/// Runs a process to its end, or ends it: at its limit, when it floods, or when `control` says stop. Afterwards no
+/// descendant of it lives.
+///
+/// A non-zero exit is data. Returns an error if the process cannot be started or its files cannot be written.
+pub fn run(spec: &Spec, control: &mut dyn Control) -> anyhow::Result<Finished> {
+    let _ = (spec, control);
+    anyhow::bail!("cannot start processes here")
+}
+
+/// Runs a short command and returns its output.
+///
+/// A non-zero exit is data. Returns an error if it cannot be started.
+pub fn capture(capture: &Capture) -> anyhow::Result<Captured> {
+    use std::io::Write;
+    use std::process::Stdio;
+    let (program, arguments) = capture.argv.split_first().ok_or_else(|| anyhow::anyhow!("empty command"))?;
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(&capture.cwd);
+    for name in &capture.env_remove {
+        command.env_remove(name);
+    }
+    command.envs(capture.env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let stdin = child.stdin.take();
+    let bytes = capture.stdin.clone();
+    let writer = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&bytes)));
+    let output = child.wait_with_output()?;
+    let _ = writer.join();
+    let exit = Exit::Code { code: output.status.code().unwrap_or(-1) };
+    Ok(Captured { exit, stdout: output.stdout, stderr: output.stderr })
+}
