@@ -2,6 +2,7 @@
 //!
 //! The modules, from the pure core outwards; ARCHITECTURE.md draws the map.
 
+pub mod answers;
 pub mod change;
 pub mod checks;
 pub mod guards;
