@@ -1,0 +1,147 @@
+//! The only reader of the environment and of configuration files.
+//!
+//! What a person types wins over the repository's `.cloop.toml`, that over the user's own file, that over the defaults.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::error::Failure;
+use crate::operations::Options;
+
+/// Name of the repository's configuration file, at the work-tree root.
+pub const REPOSITORY_FILE: &str = ".cloop.toml";
+
+/// Largest configuration file read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What the environment says.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `LOOP_CODEX_BIN`: the Codex executable to use.
+    pub codex_bin: Option<PathBuf>,
+    /// `PATH`.
+    pub path: Option<OsString>,
+    /// The user's home folder.
+    pub home: Option<PathBuf>,
+    /// The user's configuration file of this program.
+    pub user_file: Option<PathBuf>,
+    /// The user's cache folder.
+    pub cache: PathBuf,
+    /// `CODEX_HOME`, or its default.
+    pub codex_home: Option<PathBuf>,
+    /// Whether `OPENAI_API_KEY` and `CODEX_API_KEY` are set.
+    pub openai_api_key: Option<OsString>,
+    pub codex_api_key: bool,
+    /// `PYTEST_ADDOPTS`, which the checks' own setting is added to.
+    pub pytest_addopts: Option<String>,
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    pub fn read() -> Self {
+        let home = variable("HOME").map(PathBuf::from);
+        let under_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
+        let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| under_home(".config"));
+        let cache_default = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+        let cache = variable("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| under_home(cache_default))
+            .unwrap_or_else(std::env::temp_dir);
+        Self {
+            codex_bin: variable("LOOP_CODEX_BIN").map(PathBuf::from),
+            path: variable("PATH"),
+            user_file: config.map(|config| config.join("cloop").join("config.toml")),
+            cache,
+            codex_home: variable("CODEX_HOME").map(PathBuf::from).or_else(|| under_home(".codex")),
+            openai_api_key: variable("OPENAI_API_KEY"),
+            codex_api_key: variable("CODEX_API_KEY").is_some(),
+            pytest_addopts: variable("PYTEST_ADDOPTS").and_then(|value| value.into_string().ok()),
+            home,
+        }
+    }
+}
+
+/// Returns the options typed, with what they leave open filled from the repository's file and the user's.
+///
+/// Returns a usage error that names file and line if a file cannot be read as configuration.
+pub fn with_files(typed: Options, root: &Path, environment: &Environment) -> anyhow::Result<Options> {
+    let repository = read_file(&root.join(REPOSITORY_FILE))?;
+    let user = match &environment.user_file {
+        Some(path) => read_file(path)?,
+        None => Options::default(),
+    };
+    Ok(typed.or(repository).or(user))
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Options> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Options::default()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return Err(Failure::usage(
+            format!("{} is no configuration file: it is not a regular file of at most 1 MiB", path.display()),
+            "move it away",
+        )
+        .into());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> anyhow::Result<Options> {
+    let options: Options = toml::from_str(text).map_err(|error| {
+        let hint = unknown_key(error.message()).map_or_else(
+            || "see the README for the keys; they are the long flags of `start` without the dashes".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Failure::usage(format!("{}: {}", path.display(), error.to_string().trim()), hint)
+    })?;
+    if let Some(effort) = &options.effort {
+        crate::operations::efforts(effort)
+            .map_err(|cause| Failure::usage(format!("{}: effort: {cause}", path.display()), ""))?;
+    }
+    Ok(options)
+}
+
+/// Returns the known key nearest to the unknown one that a parser's message names.
+fn unknown_key(message: &str) -> Option<String> {
+    let rest = message.split("unknown field `").nth(1)?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    known
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= known.len() / 2)
+        .min()
+        .map(|(_, known)| known.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_the_same_options_as_flags() {
+        let options =
+            parse(Path::new("f"), "test-cmd = \"npm test\"\nmax-time = \"30m\"\nmax-iter = 5\nwhere = \"in-place\"").unwrap();
+        assert_eq!(options.test_cmd.as_deref(), Some("npm test"));
+        assert_eq!(options.max_time.map(|span| span.ms), Some(1_800_000));
+        assert_eq!(options.place, Some(crate::plan::Where::InPlace));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_a_suggestion() {
+        let error = parse(Path::new("f"), "test-comand = \"x\"").unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.hint.as_deref(), Some("did you mean `test-cmd`?"));
+        assert!(failure.message.contains("test-comand"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,480 @@
+//! What to do next: a pure function of the state and the time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::compare::{all_hold, measured};
+use super::event::{FailureClass, Prepared};
+use super::policy::{Policy, policy};
+use super::ranking;
+use super::state::{Iteration, State, agrees};
+use super::stop::StopReason;
+use crate::answers::Verdict;
+use crate::guards::Code;
+use crate::plan::{CallKind, TrialOrder};
+
+/// Rounds without progress that end a loop.
+pub const STALL_WINDOW: u32 = 3;
+
+/// Rounds in a row without a usable patch that end a loop.
+pub const UNUSABLE_WINDOW: usize = 2;
+
+/// How often the same state may come up: once, once more after which the model is told, and then the loop ends.
+const SAME_STATE_LIMIT: u32 = 3;
+
+/// Least time a Codex call is worth starting for, in milliseconds.
+const LEAST_CALL_MS: u64 = 1000;
+
+/// Something for the runtime to do. Everything it learns comes back as events.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Make the place and run every check on the seed tree.
+    TakeBaseline,
+    StartIteration {
+        index: u32,
+        closing: bool,
+    },
+    /// Ask Codex. `shrink` halves the prompt that many times.
+    Ask {
+        kind: CallKind,
+        repair: bool,
+        shrink: u32,
+    },
+    /// Read the stored answer into the event it stands for.
+    TakeAnswer {
+        kind: CallKind,
+    },
+    GiveUp {
+        kind: CallKind,
+        reason: String,
+    },
+    Wait {
+        cause: FailureClass,
+        until: Timestamp,
+        message: String,
+    },
+    /// Rebuild this proposal's patch and judge it.
+    Prepare {
+        id: String,
+    },
+    /// Run the checks on this candidate.
+    Try {
+        id: String,
+    },
+    /// Make this candidate the new state.
+    Accept {
+        id: String,
+    },
+    /// Attempt the proof on the best state.
+    Prove,
+    FinishIteration {
+        index: u32,
+    },
+    Stop {
+        reason: Option<StopReason>,
+        message: String,
+        hint: Option<String>,
+    },
+    /// Bring the result into the user's work tree, or say why not; in place, put the user's own tree back.
+    Land,
+    /// Remove the place and end.
+    Finish,
+}
+
+fn stop(reason: StopReason, message: impl Into<String>, hint: impl Into<String>) -> Effect {
+    let hint = hint.into();
+    Effect::Stop { reason: Some(reason), message: message.into(), hint: Some(hint).filter(|hint| !hint.is_empty()) }
+}
+
+/// Returns what to do next, or `None` where the loop is over.
+pub fn decide(state: &State, now: Timestamp) -> Option<Effect> {
+    if state.finished {
+        return None;
+    }
+    if state.stop.is_some() {
+        let landed = state.landing.as_ref().is_some_and(|landing| landing.landed.is_some());
+        return Some(if landed { Effect::Finish } else { Effect::Land });
+    }
+    let Some(baseline) = &state.baseline else { return Some(Effect::TakeBaseline) };
+    if let Some(unusable) = &baseline.unusable {
+        return Some(stop(unusable.reason, unusable.message.clone(), unusable_hint(unusable.reason)));
+    }
+    Some(match state.current() {
+        Some(iteration) => within(state, iteration, now),
+        None => between(state, now),
+    })
+}
+
+fn unusable_hint(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::ChecksTooSlow => {
+            "raise the time with `resume --max-time`, or name a faster check with `--test-cmd` or `--trial-cmd`"
+        }
+        _ => "correct the command, or its time limit with `--check-timeout`, and start again",
+    }
+}
+
+/// Between two iterations: end, or begin the next.
+fn between(state: &State, now: Timestamp) -> Effect {
+    let done = state.iterations.len() as u32;
+    if state.plan.dry_run && done > 0 {
+        let ready = state.iterations.last().map_or(0, |iteration| iteration.ready().len());
+        return Effect::Stop {
+            reason: None,
+            message: format!("Dry run: {ready} usable proposals were made and ranked; nothing was applied."),
+            hint: Some("see them with `result`, and start without --dry-run".into()),
+        };
+    }
+    if let Some(over) = budget_over(state, now) {
+        return over;
+    }
+    if let Some(stop) = convergence(state) {
+        return stop;
+    }
+    if state.used.iterations >= state.plan.budget.max_iterations {
+        return if closing_evaluation_pays(state) {
+            Effect::StartIteration { index: done + 1, closing: true }
+        } else {
+            stop(
+                StopReason::BudgetIterations,
+                format!("All {} iterations of the budget are used and the goal is not proven.", state.used.iterations),
+                "look at `result`; go on with `iterate -n N` or `resume --max-iter N`",
+            )
+        };
+    }
+    Effect::StartIteration { index: done + 1, closing: false }
+}
+
+/// The last iteration of the budget may have reached a goal that only an evaluation can claim.
+fn closing_evaluation_pays(state: &State) -> bool {
+    state.has_changes()
+        && state.iterations.last().is_some_and(|last| last.accepted && !last.closing)
+        && all_hold(&state.head_receipts, &state.excused())
+        && !state.proof.as_ref().is_some_and(|proof| proof.tree == state.head_tree && !proof.holds)
+}
+
+fn convergence(state: &State) -> Option<Effect> {
+    let failing = crate::checks::failing(&state.head_receipts).len();
+    let recent: Vec<&Iteration> = state.rounds().rev().take(UNUSABLE_WINDOW).collect();
+    if recent.len() == UNUSABLE_WINDOW && recent.iter().all(|iteration| iteration.infrastructure_failed()) {
+        return Some(stop(
+            StopReason::CodexUnavailable,
+            "Codex gave no usable answer to the suggest step twice running.",
+            "look at the answers under `result --iteration N`; try another --model, then `resume`",
+        ));
+    }
+    let judged: Vec<&Iteration> =
+        state.rounds().rev().filter(|iteration| !iteration.infrastructure_failed()).take(UNUSABLE_WINDOW).collect();
+    if judged.len() == UNUSABLE_WINDOW && judged.iter().all(|iteration| iteration.ready().is_empty()) {
+        return Some(stop(
+            StopReason::NoUsableProposals,
+            "Two rounds running brought no proposal that applies and passes the guards.",
+            "see why each lost with `result`; a clearer goal, --allow-change or another --model may help, then `resume`",
+        ));
+    }
+    if state.state_ids.values().any(|times| *times >= SAME_STATE_LIMIT) {
+        return Some(stop(
+            StopReason::Converged,
+            format!("The loop came back to the same state again after the model was told ({failing} still failing)."),
+            "see `result`; sharpen the goal and start again, or `resume` with another --model",
+        ));
+    }
+    let stalled = state.stalled_for();
+    (stalled >= STALL_WINDOW).then(|| {
+        stop(
+            StopReason::Converged,
+            format!("{stalled} rounds running made no measured progress ({failing} still failing)."),
+            "see `result`; sharpen the goal and start again, or `resume` with another --model",
+        )
+    })
+}
+
+/// Returns the stop for a budget that is used up, time for the final proof kept back.
+fn budget_over(state: &State, now: Timestamp) -> Option<Effect> {
+    let budget = &state.plan.budget;
+    if time_for_calls_ms(state, now) < LEAST_CALL_MS {
+        return Some(stop(
+            StopReason::BudgetTime,
+            format!(
+                "The time budget of {} is used, but for what the final proof needs.",
+                crate::report::duration(budget.max_time_ms)
+            ),
+            "go on with `resume --max-time D`",
+        ));
+    }
+    if state.used.calls >= budget.max_calls {
+        return Some(stop(
+            StopReason::BudgetCalls,
+            format!("All {} Codex calls of the budget are used.", state.used.calls),
+            "go on with `resume --max-calls N`",
+        ));
+    }
+    if let Some(max) = budget.max_tokens
+        && state.used.tokens.total() >= max
+    {
+        return Some(stop(
+            StopReason::BudgetTokens,
+            format!("{} tokens are used of a budget of {max}.", state.used.tokens.total()),
+            "go on with `resume --max-tokens N`",
+        ));
+    }
+    None
+}
+
+/// Returns the time kept back for the final proof: the checks once fresh and once with the seed's tests, in
+/// milliseconds.
+pub fn proof_reserve_ms(state: &State) -> u64 {
+    state.baseline.as_ref().map_or(0, |baseline| 2 * baseline.duration_ms)
+}
+
+/// Returns the time left for calls and trials, in milliseconds.
+pub fn time_for_calls_ms(state: &State, now: Timestamp) -> u64 {
+    state.plan.budget.max_time_ms.saturating_sub(state.time_used_ms(now)).saturating_sub(proof_reserve_ms(state))
+}
+
+fn met(state: &State, how: &str) -> Effect {
+    let receipts = state.proof.as_ref().map_or(&[][..], |proof| &proof.receipts);
+    let shown: Vec<String> =
+        receipts.iter().map(|receipt| format!("`{}` {}", receipt.command, receipt.summary())).collect();
+    let shown = if shown.is_empty() { String::new() } else { format!(": {}", shown.join("; ")) };
+    if state.has_changes() {
+        stop(
+            StopReason::GoalMet,
+            format!("The goal is met and proven ({how}){shown}."),
+            "see what changed with `result`",
+        )
+    } else {
+        stop(StopReason::AlreadyMet, format!("The goal was met before any change ({how}){shown}."), "")
+    }
+}
+
+/// Within an iteration.
+fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
+    let finish = Effect::FinishIteration { index: iteration.index };
+    if iteration.accepted {
+        return after_acceptance(state, iteration).unwrap_or(finish);
+    }
+    if iteration.evaluation.is_none() && !iteration.gave_up(CallKind::Evaluate) {
+        return ask(state, CallKind::Evaluate, now);
+    }
+    if let Some(evaluation) = &iteration.evaluation {
+        if evaluation.verdict == Verdict::GoalMet && iteration.refuted_claim.is_none() {
+            match iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
+                None => return Effect::Prove,
+                Some(proof) if proof.holds && proof.level.is_some() => return met(state, "measured"),
+                Some(proof) if proof.holds => match &iteration.second_evaluation {
+                    None => return ask(state, CallKind::SecondEvaluation, now),
+                    Some(second) if agrees(second) => return met(state, "reviewed"),
+                    Some(_) => {}
+                },
+                Some(_) => {}
+            }
+        }
+        let before = state.iterations.iter().rev().find(|earlier| earlier.index < iteration.index);
+        let was_blocked = before
+            .and_then(|earlier| earlier.evaluation.as_ref())
+            .is_some_and(|earlier| earlier.verdict == Verdict::Blocked);
+        if evaluation.verdict == Verdict::Blocked && was_blocked {
+            return stop(
+                StopReason::Blocked,
+                format!("The evaluation says twice running that no patch can help: {}", evaluation.rationale),
+                "remove what blocks it, then `resume`",
+            );
+        }
+    }
+    if iteration.closing {
+        return finish;
+    }
+    let Some(candidates) = &iteration.candidates else { return ask(state, CallKind::Suggest, now) };
+    if let Some(candidate) = candidates.iter().find(|candidate| candidate.prepared.is_none()) {
+        return Effect::Prepare { id: candidate.proposed.id.clone() };
+    }
+    let can_mend = candidates.iter().any(|candidate| {
+        !candidate.mended && matches!(candidate.prepared, Some(Prepared::Refused { code: Code::DoesNotApply, .. }))
+    });
+    if can_mend && !iteration.mend_asked {
+        return ask(state, CallKind::Repair, now);
+    }
+    choose(state, iteration, now).unwrap_or(finish)
+}
+
+/// Tries, ranks and accepts; `None` where the round has nothing to accept.
+fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect> {
+    let ready = iteration.ready();
+    let must_rank = |count: usize| count > 1 && iteration.ranking.is_none() && !iteration.gave_up(CallKind::Rank);
+    if state.plan.dry_run {
+        return must_rank(ready.len()).then(|| ask(state, CallKind::Rank, now));
+    }
+    if tries_before_rank(state, ready.len()) {
+        if let Some(untried) = ready.iter().find(|candidate| candidate.trial.is_none()) {
+            return Some(try_if_time(state, &untried.proposed.id, now));
+        }
+        let held: Vec<String> = survivors(iteration);
+        if must_rank(held.len()) {
+            return Some(ask(state, CallKind::Rank, now));
+        }
+        return ordered(iteration, &held).into_iter().next().map(|id| Effect::Accept { id });
+    }
+    if must_rank(ready.len()) {
+        return Some(ask(state, CallKind::Rank, now));
+    }
+    let ids: Vec<String> = ready.iter().map(|candidate| candidate.proposed.id.clone()).collect();
+    // Before any trial the order is the judge's alone: one favourite is tried at a time, so measurements of those
+    // already tried must not reshuffle the rest.
+    for id in ranking::order(&unmeasured(iteration, &ids)) {
+        match iteration.candidate(&id).and_then(|candidate| candidate.trial.as_ref()) {
+            None => return Some(try_if_time(state, &id, now)),
+            Some(trial) if trial.outcome.acceptable() => return Some(Effect::Accept { id }),
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+fn try_if_time(state: &State, id: &str, now: Timestamp) -> Effect {
+    if time_for_calls_ms(state, now) == 0 {
+        return stop(
+            StopReason::BudgetTime,
+            "The time budget is used, but for what the final proof needs; a candidate was not tried.",
+            "go on with `resume --max-time D`",
+        );
+    }
+    Effect::Try { id: id.to_owned() }
+}
+
+/// Says whether every candidate is tried before ranking: where asked, or where that costs at most a twentieth of the
+/// time budget.
+pub fn tries_before_rank(state: &State, candidates: usize) -> bool {
+    match state.plan.method.trial {
+        TrialOrder::BeforeRank => true,
+        TrialOrder::AfterRank => false,
+        TrialOrder::Auto => {
+            let one = state.baseline.as_ref().map_or(0, |baseline| baseline.duration_ms);
+            one.saturating_mul(candidates as u64) <= state.plan.budget.max_time_ms / 20
+        }
+    }
+}
+
+/// Returns the ids of the candidates whose trial may be accepted.
+pub fn survivors(iteration: &Iteration) -> Vec<String> {
+    iteration
+        .ready()
+        .iter()
+        .filter(|candidate| candidate.trial.as_ref().is_some_and(|trial| trial.outcome.acceptable()))
+        .map(|candidate| candidate.proposed.id.clone())
+        .collect()
+}
+
+fn unmeasured(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Candidate> {
+    let mut candidates = ranking_candidates(iteration, ids);
+    for candidate in &mut candidates {
+        candidate.failing_after = None;
+        candidate.accepts_turned_green = 0;
+    }
+    candidates
+}
+
+fn ordered(iteration: &Iteration, ids: &[String]) -> Vec<String> {
+    ranking::order(&ranking_candidates(iteration, ids))
+}
+
+fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Candidate> {
+    ids.iter()
+        .filter_map(|id| iteration.candidate(id))
+        .map(|candidate| {
+            let scores = iteration.ranking.as_ref().and_then(|ranking| {
+                ranking.scores.iter().find(|scores| scores.id == candidate.proposed.id).cloned()
+            });
+            let (loose, size) = match &candidate.prepared {
+                Some(Prepared::Ready { matches, added, removed, .. }) => {
+                    (matches.iter().any(|hunk| hunk.how.is_loose()), added + removed)
+                }
+                _ => (false, 0),
+            };
+            ranking::Candidate {
+                id: candidate.proposed.id.clone(),
+                scores,
+                failing_after: candidate.trial.as_ref().map(|trial| trial.failing_after),
+                accepts_turned_green: candidate.trial.as_ref().map_or(0, |trial| trial.accepts_turned_green),
+                loose,
+                size,
+            }
+        })
+        .collect()
+}
+
+/// After a candidate became the state: prove at once where measurements alone can.
+fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
+    match iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
+        Some(proof) => (proof.holds && proof.level.is_some()).then(|| met(state, "measured")),
+        None => {
+            let excused = state.excused();
+            let provable = state.plan.measurable
+                && all_hold(&state.head_receipts, &excused)
+                && measured(state.seed_receipts(), &state.head_receipts, &excused);
+            provable.then_some(Effect::Prove)
+        }
+    }
+}
+
+/// Asks Codex, or does what the last failure calls for.
+fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
+    let attempt = &state.attempt;
+    if attempt.answer_file.is_some() {
+        return Effect::TakeAnswer { kind };
+    }
+    if let Some(over) = budget_over(state, now) {
+        return over;
+    }
+    let count = |class| attempt.failures.iter().filter(|(_, failure)| failure.class == class).count() as u32;
+    let again = Effect::Ask {
+        kind,
+        repair: count(FailureClass::BadAnswer) > 0,
+        shrink: count(FailureClass::ContextTooLong),
+    };
+    let Some((_, last)) = attempt.failures.last() else { return again };
+    match policy(&attempt.failures) {
+        Policy::Repair | Policy::Shrink => again,
+        Policy::GiveUp => Effect::GiveUp { kind, reason: last.message.clone() },
+        Policy::RetryAt(at) if at <= now || attempt.waited => again,
+        Policy::RetryAt(at) => {
+            let left = i64::try_from(time_for_calls_ms(state, now)).unwrap_or(i64::MAX);
+            let end = now.saturating_add(SignedDuration::from_millis(left)).unwrap_or(now);
+            if at >= end {
+                give_in(last.class, &format!("{} The wait until {at} is longer than the time budget.", last.message))
+            } else {
+                Effect::Wait { cause: last.class, until: at, message: last.message.clone() }
+            }
+        }
+        Policy::Stop => give_in(last.class, &last.message),
+    }
+}
+
+/// Ends the loop for a failure of Codex's, with what to do about it.
+fn give_in(class: FailureClass, message: &str) -> Effect {
+    let (reason, what, hint) = match class {
+        FailureClass::SignIn => {
+            (StopReason::CodexUnavailable, "Codex is not signed in", "run `codex login`, then `resume`")
+        }
+        FailureClass::Quota => (
+            StopReason::CodexUnavailable,
+            "The account's quota is spent",
+            "check the plan and billing of the account, then `resume`",
+        ),
+        FailureClass::UsageWindow => {
+            (StopReason::RateLimited, "Codex's usage window is spent", "`resume` when it opens again")
+        }
+        FailureClass::RateLimit => (StopReason::RateLimited, "Codex is rate-limited", "`resume` later"),
+        FailureClass::Config => (
+            StopReason::CodexUnavailable,
+            "Codex cannot be used as it is configured",
+            "correct what it says (`codex doctor` helps), then `resume`",
+        ),
+        FailureClass::TooOld => (
+            StopReason::CodexUnavailable,
+            "Codex is too old for this",
+            "`npm install -g @openai/codex@latest`, then `resume`",
+        ),
+        _ => (StopReason::CodexUnavailable, "Codex cannot be reached", "`resume` when it is back"),
+    };
+    stop(reason, format!("{what}: {}", message.trim()), hint)
+}

@@ -1,0 +1,17 @@
+//! The loop as a pure function: events fold into a state, and the state says what to do next.
+//!
+//! Nothing here touches a process, a file or a clock; the time comes in as an argument.
+
+pub mod compare;
+mod decide;
+pub mod event;
+mod policy;
+pub mod ranking;
+pub mod state;
+mod stop;
+
+pub use decide::{
+    Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank,
+};
+pub use state::State;
+pub use stop::StopReason;

@@ -1,0 +1,684 @@
+//! The state of a loop: a fold over its events, nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::compare::Excused;
+use super::event::{
+    Baseline, CallEnd, CallFailure, Event, FailureClass, Prepared, Proof, Proposed, Record, Started, Tokens, Trial,
+    Worker,
+};
+use super::stop::StopReason;
+use crate::answers::{Evaluation, OpenIssue, Ranking, Verdict};
+use crate::checks::Receipts;
+use crate::guards::Code;
+use crate::plan::{CallKind, Plan};
+
+/// A call that was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    pub number: u32,
+    pub kind: CallKind,
+    pub repair: bool,
+    pub started_at: Timestamp,
+    pub prompt_chars: u64,
+    /// `None` while it runs, or where its worker died.
+    pub end: Option<CallEnd>,
+}
+
+/// The question the loop is trying to get answered, with what went wrong so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Failures since the last answer, in order, with when each was known.
+    pub failures: Vec<(Timestamp, CallFailure)>,
+    /// Whether the wait that the last failure asks for is over.
+    pub waited: bool,
+    /// The answer that failed validation, for the repair call.
+    pub bad_answer_file: Option<String>,
+    /// A valid answer not yet taken in.
+    pub answer_file: Option<String>,
+}
+
+/// A proposal on its way through guards and trials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    pub proposed: Proposed,
+    pub prepared: Option<Prepared>,
+    /// Whether the patch went back to the model once.
+    pub mended: bool,
+    pub trial_started: bool,
+    pub trial: Option<Trial>,
+}
+
+impl Candidate {
+    /// Says whether it applies and no guard refuses it.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.prepared, Some(Prepared::Ready { .. }))
+    }
+
+    /// Returns the tree with the candidate applied, where it applies.
+    pub fn tree(&self) -> Option<&str> {
+        match &self.prepared {
+            Some(Prepared::Ready { tree, .. }) => Some(tree),
+            _ => None,
+        }
+    }
+}
+
+/// One pass through the six steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Iteration {
+    pub index: u32,
+    /// A closing evaluation after the last iteration of the budget: proves or ends, proposes nothing.
+    pub closing: bool,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub evaluation: Option<Evaluation>,
+    pub second_evaluation: Option<Evaluation>,
+    /// What the goal-met claim came to, where proof refuted it.
+    pub refuted_claim: Option<String>,
+    pub proofs: Vec<Proof>,
+    /// `None` until the suggest step is done.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Whether patches that did not apply were sent back to the model.
+    pub mend_asked: bool,
+    pub ranking: Option<Ranking>,
+    pub winner: Option<String>,
+    pub accepted: bool,
+    /// Tree at the iteration's end.
+    pub tree: String,
+    pub given_up: Vec<(CallKind, String)>,
+    pub calls: u32,
+    pub tokens: Tokens,
+    /// Whether something measured got better, or an open issue with a file was closed. `None` while only the next
+    /// evaluation can tell.
+    pub progress: Option<bool>,
+}
+
+impl Iteration {
+    /// Returns the candidate with this id.
+    pub fn candidate(&self, id: &str) -> Option<&Candidate> {
+        self.candidates.iter().flatten().find(|candidate| candidate.proposed.id == id)
+    }
+
+    /// Returns the candidates that apply and pass the guards.
+    pub fn ready(&self) -> Vec<&Candidate> {
+        self.candidates.iter().flatten().filter(|candidate| candidate.is_ready()).collect()
+    }
+
+    /// Says whether this kind of call was given up in this iteration.
+    pub fn gave_up(&self, kind: CallKind) -> bool {
+        self.given_up.iter().any(|(given_up, _)| *given_up == kind)
+    }
+
+    /// Says whether an infrastructure failure kept the round from making proposals: such a round never counts
+    /// against the loop.
+    pub fn infrastructure_failed(&self) -> bool {
+        self.gave_up(CallKind::Suggest)
+    }
+}
+
+/// How far the end of the loop has got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stop {
+    /// `None` for a dry run that did what it was asked.
+    pub reason: Option<StopReason>,
+    pub message: String,
+    pub hint: Option<String>,
+    pub at: Timestamp,
+}
+
+/// Bringing the result into the user's work tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Landing {
+    pub from: String,
+    pub to: String,
+    /// `None` while it is under way.
+    pub landed: Option<bool>,
+    pub reason: Option<String>,
+}
+
+/// What the loop is waiting for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    pub cause: FailureClass,
+    pub until: Timestamp,
+    pub message: String,
+}
+
+/// The budget as used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Used {
+    pub iterations: u32,
+    /// Wall clock of workers up to the last event, in milliseconds.
+    pub time_ms: u64,
+    pub calls: u32,
+    pub tokens: Tokens,
+}
+
+/// The whole state of one loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub started: Started,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Number of events folded in.
+    pub seq: u64,
+    /// The plan with raised budgets and changed models.
+    pub plan: Plan,
+    pub worker: Option<Worker>,
+    /// When the present worker began; `None` where none runs as far as the journal knows.
+    pub worker_since: Option<Timestamp>,
+    pub baseline: Option<Baseline>,
+    /// Tree of the best state so far.
+    pub head_tree: String,
+    pub head_commit: String,
+    /// Receipts of the best state.
+    pub head_receipts: Receipts,
+    /// Trees the loop has stood on, oldest first: the seed and every accepted state.
+    pub trees: Vec<String>,
+    pub iterations: Vec<Iteration>,
+    pub attempt: Attempt,
+    pub call: Option<Call>,
+    pub waiting: Option<Waiting>,
+    pub used: Used,
+    /// Ids found flaky on the way.
+    pub flaky: BTreeSet<String>,
+    /// Issues of the latest evaluation.
+    pub open_issues: Vec<OpenIssue>,
+    /// Ids of issues that accepted patches closed.
+    pub closed_issues: BTreeSet<String>,
+    /// State ids seen, with how often.
+    pub state_ids: BTreeMap<String, u32>,
+    /// Fingerprints of every proposal so far.
+    pub fingerprints: Vec<String>,
+    /// The proof that ended the loop, or the last attempt.
+    pub proof: Option<Proof>,
+    pub stop: Option<Stop>,
+    pub landing: Option<Landing>,
+    pub finished: bool,
+    pub ended_at: Option<Timestamp>,
+}
+
+impl State {
+    /// Returns the state after a journal's first event, or `None` where that is not a start.
+    pub fn begin(record: &Record) -> Option<Self> {
+        let Event::Started(started) = &record.event else { return None };
+        let started = (**started).clone();
+        Some(Self {
+            plan: started.plan.clone(),
+            head_tree: started.seed_tree.clone(),
+            head_commit: started.seed_commit.clone(),
+            trees: vec![started.seed_tree.clone()],
+            started_at: record.at,
+            updated_at: record.at,
+            seq: record.seq,
+            started,
+            worker: None,
+            worker_since: None,
+            baseline: None,
+            head_receipts: Vec::new(),
+            iterations: Vec::new(),
+            attempt: Attempt::default(),
+            call: None,
+            waiting: None,
+            used: Used::default(),
+            flaky: BTreeSet::new(),
+            open_issues: Vec::new(),
+            closed_issues: BTreeSet::new(),
+            state_ids: BTreeMap::new(),
+            fingerprints: Vec::new(),
+            proof: None,
+            stop: None,
+            landing: None,
+            finished: false,
+            ended_at: None,
+        })
+    }
+
+    /// Folds a whole journal, or `None` where it holds no start.
+    pub fn replay(records: &[Record]) -> Option<Self> {
+        let (first, rest) = records.split_first()?;
+        let mut state = Self::begin(first)?;
+        for record in rest {
+            state.apply(record);
+        }
+        Some(state)
+    }
+
+    /// Returns the iteration under way, if one is.
+    pub fn current(&self) -> Option<&Iteration> {
+        self.iterations.last().filter(|iteration| iteration.ended_at.is_none())
+    }
+
+    /// Returns what does not count when receipts are compared.
+    pub fn excused(&self) -> Excused {
+        let mut excused = Excused { flaky: self.flaky.clone(), ..Excused::default() };
+        if let Some(baseline) = &self.baseline {
+            excused.flaky.extend(baseline.flaky.iter().cloned());
+            excused.known_red.clone_from(&baseline.known_red);
+        }
+        excused
+    }
+
+    /// Returns the seed's receipts.
+    pub fn seed_receipts(&self) -> &[crate::checks::Receipt] {
+        self.baseline.as_ref().map_or(&[], |baseline| &baseline.receipts)
+    }
+
+    /// Returns the wall clock used by workers at `now`, in milliseconds.
+    pub fn time_used_ms(&self, now: Timestamp) -> u64 {
+        let running = self.worker_since.map_or(0, |_| millis_between(self.updated_at, now));
+        self.used.time_ms + running
+    }
+
+    /// Returns the iterations that count as rounds of the loop (a closing evaluation is none).
+    pub fn rounds(&self) -> impl DoubleEndedIterator<Item = &Iteration> {
+        self.iterations.iter().filter(|iteration| !iteration.closing)
+    }
+
+    /// Says whether anything was accepted.
+    pub fn has_changes(&self) -> bool {
+        self.head_tree != self.started.seed_tree
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Iteration> {
+        self.iterations.last_mut().filter(|iteration| iteration.ended_at.is_none())
+    }
+
+    /// Folds one event in. Events that do not fit the state change nothing: a journal that was cut off or written by
+    /// a dying worker stays readable.
+    pub fn apply(&mut self, record: &Record) {
+        let at = record.at;
+        // The time between a worker's death and the next worker's start is nobody's.
+        if self.worker_since.is_some() && !matches!(record.event, Event::WorkerStarted(_)) {
+            self.used.time_ms += millis_between(self.updated_at, at);
+        }
+        self.updated_at = at;
+        self.seq = record.seq;
+        match &record.event {
+            Event::Started(_) => {}
+            Event::WorkerStarted(worker) => {
+                self.worker = Some(worker.clone());
+                self.worker_since = Some(at);
+                self.waiting = None;
+            }
+            Event::WorkerEnded => self.worker_since = None,
+            Event::BudgetRaised { max_iterations, max_time_ms, max_calls, max_tokens } => {
+                let budget = &mut self.plan.budget;
+                budget.max_iterations = max_iterations.unwrap_or(budget.max_iterations);
+                budget.max_time_ms = max_time_ms.unwrap_or(budget.max_time_ms);
+                budget.max_calls = max_calls.unwrap_or(budget.max_calls);
+                budget.max_tokens = max_tokens.or(budget.max_tokens);
+            }
+            Event::ModelChanged { model, efforts } => {
+                self.plan.codex.model.clone_from(model);
+                self.plan.codex.efforts.clone_from(efforts);
+            }
+            Event::Reopened => {
+                if self.baseline.as_ref().is_some_and(|baseline| baseline.unusable.is_some()) {
+                    self.baseline = None;
+                }
+                // A window that ran out starts afresh: the person asked for more rounds knowing that.
+                for iteration in &mut self.iterations {
+                    iteration.progress = iteration.progress.or(Some(false));
+                }
+                self.stop = None;
+                self.landing = None;
+                self.finished = false;
+                self.ended_at = None;
+                self.attempt = Attempt::default();
+                self.state_ids.clear();
+            }
+            Event::BaselineTaken { baseline } => {
+                self.head_receipts.clone_from(&baseline.receipts);
+                self.baseline = Some((**baseline).clone());
+            }
+            Event::IterationStarted { index, closing } => {
+                if !closing {
+                    self.used.iterations += 1;
+                }
+                self.attempt = Attempt::default();
+                self.iterations.push(Iteration {
+                    index: *index,
+                    closing: *closing,
+                    started_at: at,
+                    ended_at: None,
+                    evaluation: None,
+                    second_evaluation: None,
+                    refuted_claim: None,
+                    proofs: Vec::new(),
+                    candidates: None,
+                    mend_asked: false,
+                    ranking: None,
+                    winner: None,
+                    accepted: false,
+                    tree: self.head_tree.clone(),
+                    given_up: Vec::new(),
+                    calls: 0,
+                    tokens: Tokens::default(),
+                    progress: None,
+                });
+            }
+            Event::CallStarted { call, kind, repair, prompt_chars, .. } => {
+                self.used.calls += 1;
+                if let Some(iteration) = self.current_mut() {
+                    iteration.calls += 1;
+                }
+                self.call = Some(Call {
+                    number: *call,
+                    kind: *kind,
+                    repair: *repair,
+                    started_at: at,
+                    prompt_chars: *prompt_chars,
+                    end: None,
+                });
+            }
+            Event::CallFinished { call, tokens, end, .. } => {
+                self.used.tokens.add(tokens);
+                if let Some(iteration) = self.current_mut() {
+                    iteration.tokens.add(tokens);
+                }
+                if let Some(started) = self.call.as_mut().filter(|started| started.number == *call) {
+                    started.end = Some(end.clone());
+                }
+                match end {
+                    CallEnd::Answered { answer_file } => {
+                        self.attempt.answer_file = Some(answer_file.clone());
+                    }
+                    CallEnd::Failed { failure, answer_file } => {
+                        self.attempt.failures.push((at, failure.clone()));
+                        self.attempt.waited = false;
+                        if answer_file.is_some() {
+                            self.attempt.bad_answer_file.clone_from(answer_file);
+                        }
+                    }
+                }
+            }
+            Event::WaitStarted { cause, until, message } => {
+                self.waiting = Some(Waiting { cause: *cause, until: *until, message: message.clone() });
+            }
+            Event::WaitFinished => {
+                self.waiting = None;
+                self.attempt.waited = true;
+            }
+            Event::StepGivenUp { kind, reason } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    iteration.given_up.push((*kind, reason.clone()));
+                    match kind {
+                        CallKind::Suggest => iteration.candidates = Some(Vec::new()),
+                        CallKind::Repair => iteration.mend_asked = true,
+                        CallKind::SecondEvaluation => {
+                            iteration.refuted_claim =
+                                Some(format!("the claim could not be confirmed: no second evaluation ({reason})"));
+                        }
+                        CallKind::Evaluate | CallKind::Rank => {}
+                    }
+                }
+            }
+            Event::Evaluated { evaluation } => {
+                self.attempt = Attempt::default();
+                self.credit_closed_issues(evaluation);
+                self.open_issues.clone_from(&evaluation.open_issues);
+                if let Some(iteration) = self.current_mut() {
+                    iteration.evaluation = Some(evaluation.clone());
+                }
+            }
+            Event::SecondEvaluated { evaluation } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    iteration.second_evaluation = Some(evaluation.clone());
+                    if !agrees(evaluation) {
+                        iteration.refuted_claim =
+                            Some(format!("a second evaluation does not agree: {}", evaluation.rationale));
+                    }
+                }
+                if agrees(evaluation) {
+                    if let Some(proof) = &mut self.proof {
+                        proof.level = proof.level.or(Some(crate::plan::ProofLevel::Reviewed));
+                    }
+                } else {
+                    self.open_issues.clone_from(&evaluation.open_issues);
+                }
+            }
+            Event::Suggested { proposals } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    iteration.candidates = Some(proposals.iter().cloned().map(fresh).collect());
+                }
+            }
+            Event::PatchesMended { proposals } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    iteration.mend_asked = true;
+                    for mended in proposals {
+                        for candidate in iteration.candidates.iter_mut().flatten() {
+                            if candidate.proposed.id == mended.id {
+                                candidate.proposed = mended.clone();
+                                candidate.prepared = None;
+                                candidate.mended = true;
+                            }
+                        }
+                    }
+                }
+            }
+            Event::ProposalPrepared { id, prepared } => {
+                let fingerprint = match &**prepared {
+                    Prepared::Ready { fingerprint, .. } => Some(fingerprint.clone()),
+                    Prepared::Refused { fingerprint, .. } => fingerprint.clone(),
+                };
+                self.fingerprints.extend(fingerprint);
+                self.with_candidate(id, |candidate| candidate.prepared = Some((**prepared).clone()));
+            }
+            Event::ProposalRanked { ranked } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    iteration.ranking = Some(ranked.ranking.clone());
+                }
+            }
+            Event::TrialStarted { id } => self.with_candidate(id, |candidate| candidate.trial_started = true),
+            Event::ProposalTried { trial } => {
+                *self.state_ids.entry(trial.state_id.clone()).or_default() += 1;
+                self.flaky.extend(trial.flaky.iter().cloned());
+                let id = trial.id.clone();
+                self.with_candidate(&id, |candidate| candidate.trial = Some((**trial).clone()));
+            }
+            Event::ProofStarted { .. } => {}
+            Event::ProofFinished { proof } => {
+                let claimed = self.current().and_then(|iteration| iteration.evaluation.as_ref());
+                let claims = claimed.is_some_and(|evaluation| evaluation.verdict == Verdict::GoalMet);
+                self.proof = Some((**proof).clone());
+                if let Some(iteration) = self.current_mut() {
+                    if claims && !proof.holds {
+                        iteration.refuted_claim = Some(proof.reason.clone());
+                    }
+                    iteration.proofs.push((**proof).clone());
+                }
+            }
+            Event::Accepted { id, tree, commit } => {
+                self.head_tree.clone_from(tree);
+                self.head_commit.clone_from(commit);
+                self.trees.push(tree.clone());
+                let mut receipts = None;
+                if let Some(iteration) = self.current_mut() {
+                    iteration.winner = Some(id.clone());
+                    iteration.accepted = true;
+                    iteration.tree.clone_from(tree);
+                    if let Some(trial) = iteration.candidate(id).and_then(|candidate| candidate.trial.as_ref()) {
+                        receipts = Some(trial.receipts.clone());
+                        let better = trial.failing_after < trial.failing_before || trial.accepts_turned_green > 0;
+                        iteration.progress = better.then_some(true);
+                    }
+                }
+                if let Some(receipts) = receipts {
+                    self.head_receipts = receipts;
+                }
+            }
+            Event::IterationFinished { .. } => {
+                if let Some(iteration) = self.current_mut() {
+                    iteration.ended_at = Some(at);
+                    if !iteration.accepted {
+                        iteration.progress = Some(false);
+                    }
+                    // What lost is told by its reason and its failing ids; the passing ones are in the files.
+                    let winner = iteration.winner.clone();
+                    for candidate in iteration.candidates.iter_mut().flatten() {
+                        if winner.as_ref() != Some(&candidate.proposed.id)
+                            && let Some(trial) = &mut candidate.trial
+                        {
+                            for receipt in &mut trial.receipts {
+                                if let Some(ids) = &mut receipt.ids {
+                                    ids.passed.clear();
+                                }
+                                receipt.ids_complete = false;
+                            }
+                        }
+                    }
+                }
+            }
+            Event::Stopped { reason, message, hint } => {
+                self.waiting = None;
+                self.stop = Some(Stop { reason: *reason, message: message.clone(), hint: hint.clone(), at });
+            }
+            Event::LandingStarted { from, to } => {
+                self.landing = Some(Landing { from: from.clone(), to: to.clone(), landed: None, reason: None });
+            }
+            Event::LandingFinished { landed, reason } => {
+                let landing = self.landing.get_or_insert_with(|| Landing {
+                    from: self.started.seed_tree.clone(),
+                    to: self.head_tree.clone(),
+                    landed: None,
+                    reason: None,
+                });
+                landing.landed = Some(*landed);
+                landing.reason = Some(reason.clone());
+            }
+            Event::Finished => {
+                self.finished = true;
+                self.worker_since = None;
+                self.ended_at = Some(at);
+            }
+        }
+    }
+
+    /// Credits the last accepted round with the issues that this evaluation no longer sees, where they had a file and
+    /// were not closed before.
+    fn credit_closed_issues(&mut self, evaluation: &Evaluation) {
+        let still: BTreeSet<&str> = evaluation.open_issues.iter().map(|issue| issue.id.as_str()).collect();
+        let closed: Vec<String> = self
+            .open_issues
+            .iter()
+            .filter(|issue| issue.file.is_some() && !still.contains(issue.id.as_str()))
+            .map(|issue| issue.id.clone())
+            .filter(|id| !self.closed_issues.contains(id))
+            .collect();
+        let last = self.iterations.iter_mut().rev().find(|iteration| iteration.ended_at.is_some());
+        if let Some(last) = last
+            && last.progress.is_none()
+        {
+            last.progress = Some(!closed.is_empty());
+            self.closed_issues.extend(closed);
+        }
+    }
+
+    fn with_candidate(&mut self, id: &str, change: impl FnOnce(&mut Candidate)) {
+        if let Some(iteration) = self.current_mut()
+            && let Some(candidate) =
+                iteration.candidates.iter_mut().flatten().find(|candidate| candidate.proposed.id == id)
+        {
+            change(candidate);
+        }
+    }
+
+    /// Returns how many finished rounds in a row made no progress, newest first, and leaves out rounds that an
+    /// infrastructure failure emptied.
+    pub fn stalled_for(&self) -> u32 {
+        self.rounds()
+            .rev()
+            .filter(|iteration| iteration.ended_at.is_some() && !iteration.infrastructure_failed())
+            .take_while(|iteration| iteration.progress == Some(false))
+            .count() as u32
+    }
+
+    /// Returns why each proposal of the loop lost, newest iteration first: id, code and reason.
+    pub fn rejections(&self) -> Vec<Rejected> {
+        self.iterations.iter().rev().flat_map(rejected).collect()
+    }
+}
+
+/// Why a proposal lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Rejected {
+    pub id: String,
+    pub code: Code,
+    pub reason: String,
+}
+
+/// Returns why each proposal of an iteration lost.
+pub fn rejected(iteration: &Iteration) -> Vec<Rejected> {
+    use super::event::TrialOutcome;
+    let judge_reason = |id: &str| {
+        iteration
+            .ranking
+            .as_ref()
+            .and_then(|ranking| ranking.rejections.iter().find(|rejection| rejection.id == id))
+            .map(|rejection| rejection.reason.clone())
+    };
+    iteration
+        .candidates
+        .iter()
+        .flatten()
+        .filter(|candidate| iteration.winner.as_ref() != Some(&candidate.proposed.id))
+        .filter_map(|candidate| {
+            let id = candidate.proposed.id.clone();
+            let (code, reason) = match (&candidate.prepared, &candidate.trial) {
+                (Some(Prepared::Refused { code, reason, .. }), _) => (*code, reason.clone()),
+                (_, Some(trial)) => match trial.outcome {
+                    TrialOutcome::Worse => (Code::BreaksCheck, trial.reason.clone()),
+                    TrialOutcome::Vacuous => (Code::VacuousPass, trial.reason.clone()),
+                    TrialOutcome::NoProgress => (Code::NotSelected, trial.reason.clone()),
+                    TrialOutcome::Better | TrialOutcome::Neutral => (
+                        Code::NotSelected,
+                        judge_reason(&id).unwrap_or_else(|| {
+                            format!("tried ({}); another candidate measured or ranked higher", trial.reason)
+                        }),
+                    ),
+                },
+                (Some(_), None) if iteration.winner.is_some() => (
+                    Code::NotSelected,
+                    judge_reason(&id).unwrap_or_else(|| "ranked below the candidate that held".to_owned()),
+                ),
+                _ => return None,
+            };
+            Some(Rejected { id, code, reason })
+        })
+        .collect()
+}
+
+/// Says whether a second evaluation confirms the claim: goal-met, and nothing of weight left open.
+pub fn agrees(evaluation: &Evaluation) -> bool {
+    use crate::answers::Severity;
+    evaluation.verdict == Verdict::GoalMet
+        && evaluation.completion_claim
+        && evaluation.open_issues.iter().all(|issue| issue.severity < Severity::Medium)
+}
+
+fn fresh(proposed: Proposed) -> Candidate {
+    Candidate { proposed, prepared: None, mended: false, trial_started: false, trial: None }
+}
+
+/// Returns the time from one instant to a later one in milliseconds, 0 where the clock went backwards.
+pub fn millis_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
+}

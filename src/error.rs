@@ -1,0 +1,121 @@
+//! Errors a person meets: what happened, what to do, and the exit code.
+
+use std::fmt;
+
+/// Exit codes, as the reference documents them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done, or the goal is met.
+    Success = 0,
+    /// The loop ended without the goal.
+    NotMet = 1,
+    /// The command line or its input is wrong.
+    Usage = 2,
+    /// Preflight failed.
+    Preflight = 3,
+    /// Another loop holds this work tree.
+    Held = 4,
+    /// The state cannot be read, is newer than this program, or the goal drifted.
+    State = 5,
+    /// Codex is unavailable.
+    Codex = 6,
+    /// A fault of this program.
+    Internal = 70,
+    /// `wait` ran out of time.
+    TimedOut = 124,
+    /// Ended by SIGINT.
+    Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
+}
+
+/// An error with what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub code: ExitCode,
+    /// Stable name for programs, for example `not-a-repository`.
+    pub name: &'static str,
+    /// One sentence: what happened.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Returns a failure with a hint; an empty hint is none.
+    pub fn new(code: ExitCode, name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        Self { code, name, message: message.into(), hint: Some(hint).filter(|hint| !hint.is_empty()) }
+    }
+
+    /// Returns a usage error.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, "usage", message, hint)
+    }
+
+    /// Returns a failed preflight.
+    pub fn preflight(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(ExitCode::Preflight, name, message, hint)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<crate::store::JournalError> for Failure {
+    fn from(error: crate::store::JournalError) -> Self {
+        use crate::store::JournalError;
+        let hint = match &error {
+            JournalError::Newer { .. } => "update this program; nothing was changed",
+            JournalError::Corrupt { .. } => {
+                "nothing was changed; move the run's folder away to start afresh, its refs keep every accepted state"
+            }
+            JournalError::Missing(_) | JournalError::Failed(_) => "check the folder's permissions and the disk",
+        };
+        let name = if matches!(error, JournalError::Newer { .. }) { "state-newer" } else { "state-unreadable" };
+        Self::new(ExitCode::State, name, error.to_string(), hint)
+    }
+}
+
+/// What went wrong, as every error is printed for programs.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorDocument {
+    pub schema_version: u32,
+    pub error: ErrorBody,
+}
+
+/// The error itself.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct ErrorBody {
+    /// Stable name.
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Returns the exit code of any error, and its document.
+pub fn describe(error: &anyhow::Error) -> (u8, ErrorDocument) {
+    let (exit, body) = match error.downcast_ref::<Failure>() {
+        Some(failure) => (
+            failure.code as u8,
+            ErrorBody {
+                code: failure.name.to_owned(),
+                message: failure.message.clone(),
+                hint: failure.hint.clone(),
+            },
+        ),
+        None => (
+            ExitCode::Internal as u8,
+            ErrorBody { code: "internal".into(), message: format!("{error:#}"), hint: None },
+        ),
+    };
+    (exit, ErrorDocument { schema_version: crate::report::SCHEMA_VERSION, error: body })
+}

@@ -1,0 +1,76 @@
+//! What every front end calls: typed request in, typed answer out. The command line, MCP tools and slash commands are
+//! thin faces of these.
+
+mod codex_check;
+mod options;
+mod planning;
+mod running;
+mod viewing;
+
+use std::path::{Path, PathBuf};
+
+pub use codex_check::{Account, CodexReport};
+pub use options::{Options, Span, allow_change, efforts};
+pub use planning::{
+    DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
+};
+pub use running::{Ended, Raise, iterate, resume, start, start_approved};
+pub use viewing::{ModelReport, patch, result, set_model, status, status_watch};
+
+use crate::config::Environment;
+use crate::error::{ExitCode, Failure};
+use crate::store::Store;
+use crate::workspace::{DiscoverError, Repository};
+
+/// Where and for whom an operation works.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The folder named with `-C`: checks run here.
+    pub dir: PathBuf,
+    pub environment: Environment,
+}
+
+impl Session {
+    /// Finds the repository.
+    ///
+    /// Returns a preflight failure that says what to do if there is none that can be worked in.
+    pub fn repository(&self) -> anyhow::Result<Repository> {
+        if !self.dir.is_dir() {
+            return Err(Failure::usage(format!("{} is not a folder", self.dir.display()), "name a folder with -C").into());
+        }
+        Repository::discover(&self.dir).map_err(|error| discover_failure(&error).into())
+    }
+
+    /// Returns the store of the repository's work tree.
+    pub fn store(&self, repository: &Repository) -> Store {
+        Store::new(repository.git_dir())
+    }
+}
+
+fn discover_failure(error: &DiscoverError) -> Failure {
+    let name = match error {
+        DiscoverError::NoGit => "no-git",
+        DiscoverError::GitTooOld { .. } => "git-too-old",
+        DiscoverError::NotARepository { .. } => "not-a-repository",
+        DiscoverError::UnsafeOwnership { .. } => "unsafe-ownership",
+        DiscoverError::Bare => "bare-repository",
+        DiscoverError::InsideGitDirectory => "inside-git-directory",
+        DiscoverError::NoCommit => "no-commit",
+        DiscoverError::Other(_) => "git-failed",
+    };
+    Failure::preflight(name, error.to_string(), error.hint())
+}
+
+/// Returns the failure for a work tree that another loop holds.
+pub(crate) fn held(holder: Option<&crate::store::Holder>, root: &Path) -> Failure {
+    let who = match holder {
+        Some(holder) if holder.pid != 0 => format!("pid {}, run {}", holder.pid, holder.run_id),
+        _ => "its pid cannot be read".to_owned(),
+    };
+    Failure::new(
+        ExitCode::Held,
+        "held",
+        format!("another loop works on {} ({who})", root.display()),
+        "watch it with `loop-companion status --follow`, or end it with `loop-companion stop`",
+    )
+}

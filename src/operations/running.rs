@@ -1,0 +1,317 @@
+//! Starting a loop and going on with one.
+
+use std::path::Path;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::codex_check::{self, CodexReport};
+use super::planning::{self, PlanRequest};
+use super::viewing::{latest, no_loop};
+use super::{Options, PlanReport, Session, held};
+use crate::engine::event::{Event, Started};
+use crate::engine::{State, StopReason};
+use crate::error::{ExitCode, Failure};
+use crate::plan::Plan;
+use crate::process;
+use crate::runtime::{CodexSetup, Observer, Resources, Runtime, StopSignal};
+use crate::store::{FORMAT, Holder, Lock, LockError, Run, Store};
+use crate::workspace::{Repository, Workspace};
+
+/// A loop that has ended, or a worker that was stopped by a signal.
+#[derive(Debug)]
+pub struct Ended {
+    pub state: State,
+    /// The signal that stopped the worker, if one did.
+    pub signal: Option<i32>,
+}
+
+impl Ended {
+    /// Returns the exit code of the command that ran the loop.
+    pub fn exit_code(&self) -> u8 {
+        match (self.signal, &self.state.stop) {
+            (Some(signal), _) if (1..=127).contains(&signal) => 128 + u8::try_from(signal).unwrap_or(0),
+            (_, Some(stop)) => stop.reason.map_or(0, StopReason::exit_code),
+            (_, None) => ExitCode::Internal as u8,
+        }
+    }
+}
+
+/// Budgets raised when a loop goes on; an absent one stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Raise {
+    pub max_iterations: Option<u32>,
+    pub max_time_ms: Option<u64>,
+    pub max_calls: Option<u32>,
+    pub max_tokens: Option<u64>,
+}
+
+/// Starts the plan that was shown with this hash.
+///
+/// Returns a usage error if no such plan was shown for this repository, or if what is typed beside the hash makes
+/// another plan.
+pub fn start_approved(
+    session: &Session,
+    hash: &str,
+    typed: Option<PlanRequest>,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
+    let repository = session.repository()?;
+    let unknown = || {
+        Failure::usage(
+            format!("no plan with the hash {hash} was approved for this repository"),
+            "print the plan with `start --plan` and approve the hash it shows",
+        )
+    };
+    let plan = match typed {
+        Some(request) => {
+            let (report, _) = planning::plan(session, request)?;
+            if report.plan_hash != hash {
+                return Err(Failure::usage(
+                    format!("the plan changed since it was approved: it has the hash {}", report.plan_hash),
+                    "look at it again with `start --plan`",
+                )
+                .into());
+            }
+            report.plan
+        }
+        None => session.store(&repository).load_plan(hash)?.ok_or_else(unknown)?,
+    };
+    if Path::new(&plan.root) != repository.root() {
+        return Err(unknown().into());
+    }
+    let options = codex_options(&plan);
+    let codex = codex_check::examine(session, &options)?;
+    run_plan(session, &repository, plan, &codex, observer)
+}
+
+/// Starts a plan.
+pub fn start(
+    session: &Session,
+    report: PlanReport,
+    codex: &CodexReport,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
+    let repository = session.repository()?;
+    run_plan(session, &repository, report.plan, codex, observer)
+}
+
+fn codex_options(plan: &Plan) -> Options {
+    Options {
+        model: plan.codex.model.clone(),
+        profile: plan.codex.profile.clone(),
+        codex_mcp: plan.codex.mcp.clone(),
+        ..Options::default()
+    }
+}
+
+fn run_plan(
+    session: &Session,
+    repository: &Repository,
+    plan: Plan,
+    codex: &CodexReport,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
+    let store = session.store(repository);
+    store.create().map_err(|error| store_failure(&error))?;
+    if let Err(hint) = &codex.account {
+        return Err(Failure::preflight("not-signed-in", "Codex is not signed in", hint.clone()).into());
+    }
+    let lock = take_lock(&store, "", repository.root())?;
+    let user = Workspace::of_user(repository)?;
+    let dirty = user.dirty_paths(5)?;
+    let count = dirty.tracked + dirty.untracked;
+    if count > 0 && !plan.limits.allow_dirty {
+        return Err(Failure::preflight(
+            "dirty",
+            format!("{count} paths are uncommitted: {}", dirty.shown.join(", ")),
+            "commit or stash them, or start with --allow-dirty",
+        )
+        .into());
+    }
+    let seed_tree = user.snapshot()?;
+    let head = repository.head().commit.clone();
+    let head_tree = repository.tree_of(&head)?;
+    let run = store.create_run(Timestamp::now()).map_err(|error| store_failure(&error))?;
+    let seed_commit = if head_tree == seed_tree {
+        head.clone()
+    } else {
+        repository.commit(&seed_tree, &[&head], &format!("The work tree as loop {} found it.\n", run.id))?
+    };
+    let started = Started {
+        format: FORMAT,
+        run_id: run.id.clone(),
+        goal_hash: plan.goal_hash(),
+        plan_hash: plan.hash(),
+        plan,
+        seed_tree,
+        seed_commit,
+        head,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        codex_version: codex.version.clone(),
+    };
+    let resources = resources(session, repository, store, run, lock, codex)?;
+    let stop = resources.stop.clone();
+    let runtime = Runtime::begin(started, resources, observer)?;
+    let state = runtime.run()?;
+    Ok(Ended { state, signal: stop.signal() })
+}
+
+fn store_failure(error: &anyhow::Error) -> Failure {
+    Failure::preflight(
+        "store",
+        format!("{error:#}"),
+        "make the repository's git folder writable; the loop keeps its journal there",
+    )
+}
+
+fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
+    let pid = std::process::id();
+    let holder = Holder {
+        pid,
+        start_time: process::process_start_time(pid),
+        run_id: run_id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    store.lock(&holder).map_err(|error| match error {
+        LockError::Held(holder) => held(holder.as_ref(), root).into(),
+        LockError::Failed(error) => store_failure(&error).into(),
+    })
+}
+
+fn resources(
+    session: &Session,
+    repository: &Repository,
+    store: Store,
+    run: Run,
+    mut lock: Lock,
+    codex: &CodexReport,
+) -> anyhow::Result<Resources> {
+    store.clear_stop()?;
+    let pid = std::process::id();
+    let holder = Holder {
+        pid,
+        start_time: process::process_start_time(pid),
+        run_id: run.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    lock.name(&holder).context("write the lock")?;
+    let stop = StopSignal::listen(&store.stop_path())?;
+    Ok(Resources {
+        repository: repository.clone(),
+        store,
+        run,
+        lock,
+        codex: CodexSetup {
+            program: codex.program.clone(),
+            version: codex.version.clone(),
+            env: codex.env.clone(),
+            mcp_off: codex.mcp_off.clone(),
+            can_read: codex.can_read,
+        },
+        cache: session.environment.cache.clone(),
+        pytest_addopts: session.environment.pytest_addopts.clone(),
+        stop,
+        log: None,
+    })
+}
+
+/// Goes on with this work tree's loop.
+///
+/// Returns a usage error if there is no loop or it cannot go on, and the failure of a held lock if one runs.
+pub fn resume(session: &Session, raise: Raise, observer: &mut dyn Observer) -> anyhow::Result<Ended> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
+    let lock = take_lock(&store, &run.id, repository.root())?;
+    // Another worker may have gone on between reading and locking.
+    let (run, state) = latest(&store)?.unwrap_or((run, state));
+    if let Some(reason) = state.stop.as_ref().and_then(|stop| stop.reason).filter(|reason| !reason.resumable()) {
+        let code = if reason == StopReason::GoalDrift { ExitCode::State } else { ExitCode::Usage };
+        return Err(Failure::new(
+            code,
+            "not-resumable",
+            format!("the loop ended with {} and cannot go on", reason.name()),
+            "look at it with `loop-companion result`; start a new one with `loop-companion start`",
+        )
+        .into());
+    }
+    check_raise(&state, &raise)?;
+    go_on(session, &repository, store, run, state, lock, raise, observer)
+}
+
+fn check_raise(state: &State, raise: &Raise) -> anyhow::Result<()> {
+    let budget = &state.plan.budget;
+    let lower = |name: &str, new: Option<u64>, old: Option<u64>| match (new, old) {
+        (Some(new), Some(old)) if new < old => Err(Failure::usage(
+            format!("{name} would be lowered from {old} to {new}"),
+            "resume raises budgets; leave the flag out to keep the old one",
+        )),
+        _ => Ok(()),
+    };
+    lower("--max-iter", raise.max_iterations.map(u64::from), Some(budget.max_iterations.into()))?;
+    lower("--max-time", raise.max_time_ms, Some(budget.max_time_ms))?;
+    lower("--max-calls", raise.max_calls.map(u64::from), Some(budget.max_calls.into()))?;
+    lower("--max-tokens", raise.max_tokens, budget.max_tokens)?;
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a worker, each owned by somebody else until here")]
+fn go_on(
+    session: &Session,
+    repository: &Repository,
+    store: Store,
+    run: Run,
+    state: State,
+    lock: Lock,
+    raise: Raise,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
+    let codex = codex_check::examine(session, &codex_options(&state.plan))?;
+    let resources = resources(session, repository, store, run, lock, &codex)?;
+    let stop = resources.stop.clone();
+    let ended = state.finished;
+    let stopped = state.stop.is_some();
+    let mut runtime = Runtime::take_up(state, resources, observer)?;
+    if raise != Raise::default() {
+        runtime.emit(Event::BudgetRaised {
+            max_iterations: raise.max_iterations,
+            max_time_ms: raise.max_time_ms,
+            max_calls: raise.max_calls,
+            max_tokens: raise.max_tokens,
+        })?;
+    }
+    if ended || stopped {
+        runtime.emit(Event::Reopened)?;
+    }
+    let state = runtime.run()?;
+    Ok(Ended { state, signal: stop.signal() })
+}
+
+/// Runs `count` more iterations in the foreground, raising the iteration budget by as many.
+///
+/// Returns a usage error after goal-met or goal-drift, or where there is no loop.
+pub fn iterate(session: &Session, count: u32, observer: &mut dyn Observer) -> anyhow::Result<(Ended, bool)> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
+    let lock = take_lock(&store, &run.id, repository.root())?;
+    let (run, state) = latest(&store)?.unwrap_or((run, state));
+    if let Some(reason) = state.stop.as_ref().and_then(|stop| stop.reason).filter(|reason| !reason.resumable()) {
+        return Err(Failure::usage(
+            format!("the loop ended with {}; there is nothing to iterate", reason.name()),
+            "look at it with `loop-companion result`; start a new one with `loop-companion start`",
+        )
+        .into());
+    }
+    let used = state.used.iterations;
+    let target = used + count;
+    let raise = Raise { max_iterations: Some(target), ..Raise::default() };
+    let ended = go_on(session, &repository, store, run, state, lock, raise, observer)?;
+    let ran = ended.state.used.iterations - used;
+    let met = matches!(
+        ended.state.stop.as_ref().and_then(|stop| stop.reason),
+        Some(StopReason::GoalMet | StopReason::AlreadyMet)
+    );
+    Ok((ended, met || ran >= count))
+}

@@ -1,0 +1,196 @@
+//! Looking at a loop, and setting its model: readers take no lock.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Session;
+use super::options;
+use crate::engine::State;
+use crate::error::Failure;
+use crate::plan::CallKind;
+use crate::report::{ChangedFile, ResultReport, SCHEMA_VERSION, StatusReport, result_report, status_report};
+use crate::store::{ModelRequest, Run, Store};
+use crate::workspace::{Repository, iteration_ref};
+
+/// What `model` shows.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelReport {
+    pub schema_version: u32,
+    /// Null for Codex's own default.
+    pub model: Option<String>,
+    pub effort: String,
+    /// Whether a running loop takes it over, at its next call.
+    pub running: bool,
+}
+
+/// Returns the newest run and its state, or `None` where there is no loop.
+pub(super) fn latest(store: &Store) -> anyhow::Result<Option<(Run, State)>> {
+    let Some(run) = store.latest()? else { return Ok(None) };
+    let journal = run.journal().map_err(Failure::from)?;
+    let state = State::replay(&journal.records).ok_or_else(|| {
+        Failure::new(
+            crate::error::ExitCode::State,
+            "state-unreadable",
+            format!("{} does not begin with the start of a loop", run.journal_path().display()),
+            "move the run's folder away; nothing was changed",
+        )
+    })?;
+    Ok(Some((run, state)))
+}
+
+pub(super) fn no_loop() -> Failure {
+    Failure::usage("there is no loop in this work tree", "start one with `loop-companion start`")
+}
+
+/// Returns the status of this work tree's loop, or `None` where there is none.
+pub fn status(session: &Session) -> anyhow::Result<Option<StatusReport>> {
+    let repository = session.repository()?;
+    status_of(&session.store(&repository))
+}
+
+fn status_of(store: &Store) -> anyhow::Result<Option<StatusReport>> {
+    let Some((run, state)) = latest(store)? else { return Ok(None) };
+    let alive = store.holder()?.is_some_and(|holder| holder.run_id == run.id);
+    Ok(Some(status_report(&state, alive, Timestamp::now())))
+}
+
+/// Calls `show` with the status, again whenever the journal has grown, until the loop has ended or `show` says enough.
+pub fn status_watch(
+    session: &Session,
+    mut show: impl FnMut(&StatusReport) -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<StatusReport>> {
+    use crate::report::LoopStatus;
+    const TICK: std::time::Duration = std::time::Duration::from_millis(200);
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let mut seen = None;
+    loop {
+        let Some(report) = status_of(&store)? else { return Ok(None) };
+        let mark = (report.updated_at, report.status);
+        if seen != Some(mark) {
+            seen = Some(mark);
+            if !show(&report)? {
+                return Ok(Some(report));
+            }
+        }
+        if !matches!(report.status, LoopStatus::Running | LoopStatus::Paused) {
+            return Ok(Some(report));
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Returns the result of this work tree's loop.
+///
+/// Returns a usage error if there is no loop, or no such iteration.
+pub fn result(session: &Session, iteration: Option<u32>) -> anyhow::Result<ResultReport> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
+    check_iteration(&state, iteration)?;
+    let alive = store.holder()?.is_some_and(|holder| holder.run_id == run.id);
+    let status = status_report(&state, alive, Timestamp::now());
+    let tree = tree_at(&state, iteration);
+    let changed = changed_files(&repository, &state.started.seed_tree, &tree)?;
+    Ok(result_report(&state, &status, changed, iteration))
+}
+
+fn check_iteration(state: &State, iteration: Option<u32>) -> anyhow::Result<()> {
+    let Some(index) = iteration else { return Ok(()) };
+    if state.iterations.iter().any(|iteration| iteration.index == index) {
+        return Ok(());
+    }
+    let hint = match state.iterations.len() {
+        0 => "the loop has no iteration yet".to_owned(),
+        count => format!("there are iterations 1 to {count}"),
+    };
+    Err(Failure::usage(format!("there is no iteration {index}"), hint).into())
+}
+
+/// Returns the tree after an iteration, or the best one.
+fn tree_at(state: &State, iteration: Option<u32>) -> String {
+    iteration
+        .and_then(|index| state.iterations.iter().find(|iteration| iteration.index == index))
+        .map_or_else(|| state.head_tree.clone(), |iteration| iteration.tree.clone())
+}
+
+/// Returns the diff from the seed tree to the result (or to the state after an iteration), as `git apply` takes it.
+pub fn patch(session: &Session, iteration: Option<u32>) -> anyhow::Result<Vec<u8>> {
+    let repository = session.repository()?;
+    let (_, state) = latest(&session.store(&repository))?.ok_or_else(no_loop)?;
+    check_iteration(&state, iteration)?;
+    let tree = tree_at(&state, iteration);
+    repository.diff(&state.started.seed_tree, &tree).with_context(|| {
+        format!("read the result; it should be kept in {}", iteration_ref(&state.started.run_id, iteration.unwrap_or(1)))
+    })
+}
+
+fn changed_files(repository: &Repository, from: &str, to: &str) -> anyhow::Result<Vec<ChangedFile>> {
+    let change = repository.change_between(from, to)?;
+    Ok(change
+        .files
+        .iter()
+        .map(|file| {
+            let binary = [&file.old, &file.new].into_iter().flatten().any(crate::change::FileVersion::is_binary);
+            let (added, removed) = if binary {
+                (None, None)
+            } else {
+                let diff = similar::TextDiff::from_lines(file.old_text(), file.new_text());
+                let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count() as u32;
+                (Some(count(similar::ChangeTag::Insert)), Some(count(similar::ChangeTag::Delete)))
+            };
+            let change = match (&file.old, &file.new) {
+                (None, _) => "added",
+                (_, None) => "deleted",
+                _ => "modified",
+            };
+            ChangedFile { path: file.path.clone(), change: change.to_owned(), added, removed }
+        })
+        .collect())
+}
+
+/// Shows the model and effort, or sets them from the next Codex call on.
+///
+/// Returns a usage error for an effort that cannot be one.
+pub fn set_model(session: &Session, model: Option<String>, effort: Option<String>) -> anyhow::Result<ModelReport> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let current = latest(&store)?;
+    let alive = match (&current, store.holder()?) {
+        (Some((run, _)), Some(holder)) => holder.run_id == run.id,
+        _ => false,
+    };
+    if let Some(effort) = &effort {
+        options::efforts(effort).map_err(|cause| Failure::usage(cause, ""))?;
+    }
+    let model = model.map(|name| if name == "spark" { "gpt-5.3-codex-spark".to_owned() } else { name });
+    let open = current.as_ref().filter(|(_, state)| alive || !state.finished || may_go_on(state));
+    if model.is_some() || effort.is_some() {
+        let run_id = open.map(|(run, _)| run.id.clone());
+        let before = store.model_request()?.filter(|before| before.run_id == run_id).unwrap_or_default();
+        store.write_model_request(&ModelRequest {
+            run_id,
+            model: model.or(before.model),
+            effort: effort.or(before.effort),
+        })?;
+    }
+    let request = store.model_request()?;
+    let plan = open.map(|(_, state)| &state.plan.codex);
+    let request = request.filter(|request| request.run_id == open.map(|(run, _)| run.id.clone()));
+    let effort = request
+        .as_ref()
+        .and_then(|request| request.effort.as_ref())
+        .and_then(|text| options::efforts(text).ok())
+        .and_then(|efforts| efforts.get(&CallKind::Evaluate).cloned())
+        .or_else(|| plan.map(|codex| codex.effort(CallKind::Evaluate).to_owned()))
+        .unwrap_or_else(|| CallKind::Evaluate.default_effort().to_owned());
+    let model = request.and_then(|request| request.model).or_else(|| plan.and_then(|codex| codex.model.clone()));
+    Ok(ModelReport { schema_version: SCHEMA_VERSION, model, effort, running: alive })
+}
+
+fn may_go_on(state: &State) -> bool {
+    state.stop.as_ref().and_then(|stop| stop.reason).is_some_and(crate::engine::StopReason::resumable)
+}

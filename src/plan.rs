@@ -1,0 +1,259 @@
+//! The plan a person approves: everything a loop needs to know, frozen before it starts.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What may be asked of Codex: one name per kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallKind {
+    Evaluate,
+    SecondEvaluation,
+    Suggest,
+    Rank,
+    Repair,
+}
+
+impl CallKind {
+    /// Every kind, in the order of a loop.
+    pub const ALL: [Self; 5] = [Self::Evaluate, Self::SecondEvaluation, Self::Suggest, Self::Rank, Self::Repair];
+
+    /// Returns the name used in files, flags and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Evaluate => "evaluate",
+            Self::SecondEvaluation => "second-evaluation",
+            Self::Suggest => "suggest",
+            Self::Rank => "rank",
+            Self::Repair => "repair",
+        }
+    }
+
+    /// Returns the effort used where nobody said otherwise. Ordering and mending need less thought than judging.
+    pub fn default_effort(self) -> &'static str {
+        match self {
+            Self::Evaluate | Self::SecondEvaluation | Self::Suggest => "xhigh",
+            Self::Rank | Self::Repair => "medium",
+        }
+    }
+}
+
+/// How proposals are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propose {
+    /// Typed diffs, and agents after a round without a usable patch.
+    #[default]
+    Auto,
+    /// One call answers with unified diffs.
+    Diff,
+    /// Codex edits a work tree per proposal.
+    Agent,
+}
+
+/// When candidates are tried against the checks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialOrder {
+    /// Before ranking where a check run is cheap against the time budget.
+    #[default]
+    Auto,
+    /// Every candidate is tried, then ranked with the evidence.
+    BeforeRank,
+    /// Candidates are ranked, then tried in that order until one holds.
+    AfterRank,
+}
+
+/// Where the loop works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Where {
+    /// In a work tree of its own, unless the checks give another result there.
+    #[default]
+    Auto,
+    /// In a work tree of its own.
+    Worktree,
+    /// In the user's work tree.
+    InPlace,
+}
+
+/// What proof the user accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofLevel {
+    /// The checks hold and a second, independent evaluation agrees.
+    Reviewed,
+    /// Something that failed on the seed tree passes now.
+    Measured,
+}
+
+/// Whether a proven result is written into the user's work tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Land {
+    /// On goal-met, if the work tree still equals the seed tree.
+    #[default]
+    Auto,
+    /// Never; `result` shows and hands out the patch.
+    Never,
+}
+
+/// A glob of test or configuration paths the loop may change, with the user's reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowChange {
+    pub glob: String,
+    pub reason: Option<String>,
+}
+
+/// The user's commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Checks {
+    pub test: Option<String>,
+    pub lint: Option<String>,
+    #[serde(rename = "type")]
+    pub type_check: Option<String>,
+    /// Commands that fail at first and must pass at the end.
+    pub accept: Vec<String>,
+    /// A faster command that stands in for `test` when candidates are tried.
+    pub trial: Option<String>,
+    /// Longest run time of one command, in milliseconds.
+    pub timeout_ms: u64,
+    /// Ids that may stay red; the single word `baseline` stands for all that is red at the start.
+    pub known_red: Vec<String>,
+    /// Ids that never count, for or against.
+    pub flaky: Vec<String>,
+}
+
+impl Checks {
+    /// Returns the commands of a full run with their names, in the order they are run.
+    pub fn commands(&self) -> Vec<(String, String)> {
+        let mut commands = Vec::new();
+        for (name, command) in [("test", &self.test), ("lint", &self.lint), ("type", &self.type_check)] {
+            if let Some(command) = command {
+                commands.push((name.to_owned(), command.clone()));
+            }
+        }
+        for (index, command) in self.accept.iter().enumerate() {
+            commands.push((format!("accept-{}", index + 1), command.clone()));
+        }
+        commands
+    }
+
+    /// Says whether there is no command at all.
+    pub fn is_empty(&self) -> bool {
+        self.commands().is_empty()
+    }
+}
+
+/// Upper bounds of what a loop may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    pub max_iterations: u32,
+    /// Wall clock of running workers, in milliseconds.
+    pub max_time_ms: u64,
+    pub max_calls: u32,
+    /// Input plus output tokens, or null for no limit.
+    pub max_tokens: Option<u64>,
+    /// Longest time of one Codex call, in milliseconds.
+    pub codex_timeout_ms: u64,
+}
+
+/// How the loop goes about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Method {
+    pub nproposals: u32,
+    pub propose: Propose,
+    pub trial: TrialOrder,
+    #[serde(rename = "where")]
+    pub place: Where,
+    /// Run once in a new work tree, before its baseline.
+    pub setup_command: Option<String>,
+    pub jobs: u32,
+    pub max_patch_lines: u32,
+}
+
+/// What the loop may touch and what proof it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Globs; where there are any, nothing outside them is changed.
+    pub scope: Vec<String>,
+    /// Globs never changed.
+    pub protect: Vec<String>,
+    pub allow_change: Vec<AllowChange>,
+    /// The least proof accepted, or null for `reviewed`.
+    pub require_proof: Option<ProofLevel>,
+    pub allow_dirty: bool,
+    pub land: Land,
+}
+
+/// How Codex is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CodexSettings {
+    /// Null for Codex's own default.
+    pub model: Option<String>,
+    /// Efforts by kind of call.
+    pub efforts: BTreeMap<CallKind, String>,
+    pub profile: Option<String>,
+    /// MCP servers of the user's that stay on.
+    pub mcp: Vec<String>,
+}
+
+impl CodexSettings {
+    /// Returns the effort of a kind of call.
+    pub fn effort(&self, kind: CallKind) -> &str {
+        self.efforts.get(&kind).map_or_else(|| kind.default_effort(), String::as_str)
+    }
+}
+
+/// The whole plan of a loop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub goal: String,
+    /// What must be true at the end, in words; never empty.
+    pub acceptance_criteria: Vec<String>,
+    /// Whether every criterion is the exit status of a command, so that a measurement alone can prove the goal.
+    pub measurable: bool,
+    /// The work-tree root.
+    pub root: String,
+    /// Where checks run, relative to the root; empty for the root.
+    pub check_dir: String,
+    pub checks: Checks,
+    pub budget: Budget,
+    pub method: Method,
+    pub limits: Limits,
+    pub codex: CodexSettings,
+    /// Proposals are made, guarded and ranked, and nothing is applied.
+    pub dry_run: bool,
+}
+
+/// Returns `sha256:` and the digest in hexadecimal.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    use std::fmt::Write;
+    let digest = Sha256::digest(bytes.as_ref());
+    let mut text = String::from("sha256:");
+    for byte in digest {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+impl Plan {
+    /// Returns the identity of this plan: the digest of its JSON.
+    pub fn hash(&self) -> String {
+        sha256(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Returns the identity of the goal: the digest of the JSON array of the goal and its criteria.
+    pub fn goal_hash(&self) -> String {
+        sha256(serde_json::to_vec(&(&self.goal, &self.acceptance_criteria)).unwrap_or_default())
+    }
+}

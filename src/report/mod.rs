@@ -1,0 +1,61 @@
+//! Views of a loop's state: typed documents for programs, text for people. Pure; printing is the command line's.
+
+mod result;
+mod status;
+mod text;
+
+pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
+pub use status::{LoopStatus, StatusReport, status_report, step_name};
+pub use text::{plan_text, result_text, status_text, wrap};
+
+/// Version of every JSON document this program prints.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Returns a duration as a person says it: `850 ms`, `12 s`, `3 min 20 s`, `1 h 12 min`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match (ms, seconds) {
+        (0..1000, _) => format!("{ms} ms"),
+        (_, 0..10) => format!("{}.{} s", seconds, ms % 1000 / 100),
+        (_, 10..60) => format!("{seconds} s"),
+        (_, 60..3600) if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        (_, 60..3600) => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if seconds % 3600 / 60 == 0 => format!("{} h", seconds / 3600),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Returns a count of tokens as a person reads it: `950`, `12k`, `3.4M`.
+pub fn count(tokens: u64) -> String {
+    match tokens {
+        0..10_000 => tokens.to_string(),
+        10_000..1_000_000 => format!("{}k", tokens / 1000),
+        _ => format!("{}.{}M", tokens / 1_000_000, tokens % 1_000_000 / 100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let cases = [
+            (850, "850 ms"),
+            (9_400, "9.4 s"),
+            (12_000, "12 s"),
+            (60_000, "1 min"),
+            (200_000, "3 min 20 s"),
+            (3_600_000, "1 h"),
+            (4_320_000, "1 h 12 min"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(duration(ms), text);
+        }
+    }
+
+    #[test]
+    fn token_counts_are_short() {
+        assert_eq!([count(950), count(12_345), count(3_456_789)], ["950", "12k", "3.4M"]);
+    }
+}

@@ -1,0 +1,327 @@
+//! Performs what the engine decides, and appends what happened to the journal.
+//!
+//! One event is appended and synced before anything relies on it; the readable face follows after. The engine never
+//! sees a process or a file, and nothing here decides what comes next.
+
+mod ask;
+mod candidates;
+mod ending;
+mod place;
+mod proof;
+mod signals;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+pub use ask::CodexSetup;
+pub use place::Place;
+pub use signals::{StopSignal, Watch};
+
+use crate::engine::event::{Event, Record, Started, Worker};
+use crate::engine::{Effect, State, StopReason, decide};
+use crate::process;
+use crate::report::{self, progress_line, status_report};
+use crate::store::{Face, JournalWriter, Lock, Run, Store};
+use crate::workspace::{Repository, Workspace, seed_ref};
+
+/// Between two looks at a wait's end or a stop request.
+const WAIT_TICK: Duration = Duration::from_millis(100);
+
+/// Who watches a loop from outside: a terminal, an MCP client, nobody.
+pub trait Observer {
+    /// Told of every event after it is in the journal, with the line that `progress.log` got for it.
+    fn event(&mut self, state: &State, record: &Record, line: Option<&str>);
+
+    /// Told what a running call or check is doing.
+    fn activity(&mut self, state: &State, text: &str);
+}
+
+/// An observer that looks away.
+pub struct Unwatched;
+
+impl Observer for Unwatched {
+    fn event(&mut self, _: &State, _: &Record, _: Option<&str>) {}
+    fn activity(&mut self, _: &State, _: &str) {}
+}
+
+/// What a worker needs besides the state.
+pub struct Resources {
+    pub repository: Repository,
+    pub store: Store,
+    pub run: Run,
+    pub lock: Lock,
+    pub codex: CodexSetup,
+    /// The user's cache folder, where our work trees live.
+    pub cache: PathBuf,
+    pub pytest_addopts: Option<String>,
+    pub stop: StopSignal,
+    /// Where the worker's messages go, or `None` for a terminal.
+    pub log: Option<PathBuf>,
+}
+
+/// A worker at work on one loop.
+pub struct Runtime<'a> {
+    repository: Repository,
+    /// The user's work tree.
+    user: Workspace,
+    place: Option<Place>,
+    store: Store,
+    run: Run,
+    face: Face,
+    writer: JournalWriter,
+    state: State,
+    codex: CodexSetup,
+    cache: PathBuf,
+    pytest_addopts: Option<String>,
+    stop: StopSignal,
+    /// What the running trial has shown, between its checks and its event.
+    measured: Option<crate::engine::event::Trial>,
+    observer: &'a mut dyn Observer,
+    /// Held for as long as the worker works.
+    lock: Lock,
+}
+
+impl<'a> Runtime<'a> {
+    /// Begins a new loop: its journal's first event, its first ref, and the worker's mark.
+    ///
+    /// Returns an error if the store cannot be written.
+    pub fn begin(
+        started: Started,
+        resources: Resources,
+        observer: &'a mut dyn Observer,
+    ) -> anyhow::Result<Self> {
+        let name = seed_ref(&started.run_id);
+        let commit = started.seed_commit.clone();
+        let message = ref_message(&started, "The work tree as the loop found it.");
+        let mut writer = resources.run.writer()?;
+        // The first ref carries the goal's hash; a clean HEAD is wrapped so that its own message stays its own.
+        let marker = resources.repository.commit(&started.seed_tree, &[&commit], &message)?;
+        let record = writer.append(Timestamp::now(), Event::Started(Box::new(started)))?;
+        resources.repository.set_ref(&name, &marker, crate::workspace::ExpectedRef::Any)?;
+        let state = State::begin(&record).context("begin a state")?;
+        Self::with(state, writer, resources, observer)
+    }
+
+    /// Takes an existing loop up again.
+    ///
+    /// Returns an error if its journal cannot be read or written.
+    pub fn take_up(
+        state: State,
+        resources: Resources,
+        observer: &'a mut dyn Observer,
+    ) -> anyhow::Result<Self> {
+        let writer = resources.run.writer()?;
+        Self::with(state, writer, resources, observer)
+    }
+
+    fn with(
+        state: State,
+        writer: JournalWriter,
+        resources: Resources,
+        observer: &'a mut dyn Observer,
+    ) -> anyhow::Result<Self> {
+        let face = Face::new(resources.repository.root());
+        face.create()?;
+        let user = Workspace::of_user(&resources.repository)?;
+        let mut runtime = Self {
+            user,
+            place: None,
+            measured: None,
+            face,
+            writer,
+            state,
+            observer,
+            repository: resources.repository,
+            store: resources.store,
+            run: resources.run,
+            codex: resources.codex,
+            cache: resources.cache,
+            pytest_addopts: resources.pytest_addopts,
+            stop: resources.stop,
+            lock: resources.lock,
+        };
+        let pid = std::process::id();
+        let worker = Worker {
+            pid,
+            start_time: process::process_start_time(pid),
+            log: resources.log.map(|path| path.display().to_string()),
+        };
+        runtime.emit(Event::WorkerStarted(worker))?;
+        Ok(runtime)
+    }
+
+    /// Returns the state as it is now.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Appends an event, folds it in, and shows it.
+    pub fn emit(&mut self, event: Event) -> anyhow::Result<()> {
+        let record = self.writer.append(Timestamp::now(), event)?;
+        self.state.apply(&record);
+        let line = progress_line(&self.state, &record);
+        self.show(line.as_deref());
+        self.observer.event(&self.state, &record, line.as_deref());
+        Ok(())
+    }
+
+    /// Writes the readable face. It can be rebuilt, so a failure here loses nothing and stops nothing.
+    fn show(&mut self, line: Option<&str>) {
+        let report = status_report(&self.state, !self.state.finished, Timestamp::now());
+        if let Ok(bytes) = serde_json::to_vec_pretty(&report) {
+            let _ = self.face.write("loop-state.json", &bytes);
+        }
+        if self.state.finished {
+            self.face.remove("loop.pid");
+        } else if let Some(worker) = &self.state.worker
+            && let Ok(bytes) = serde_json::to_vec(worker)
+        {
+            let path = self.face.path("loop.pid");
+            if std::fs::read(&path).ok().as_deref() != Some(&bytes[..]) {
+                let _ = self.face.write("loop.pid", &bytes);
+            }
+        }
+        if let Some(line) = line {
+            let _ = self.face.log(&format!("{} {line}", report::clock(Timestamp::now())));
+        }
+    }
+
+    /// Runs the loop to its end.
+    ///
+    /// Returns an error only where even the end cannot be written down (a full or broken disk); the journal then ends
+    /// at the last thing that could, and `resume` goes on from there.
+    pub fn run(mut self) -> anyhow::Result<State> {
+        let result = self.work();
+        self.close();
+        result.map(|()| self.state)
+    }
+
+    fn work(&mut self) -> anyhow::Result<()> {
+        loop {
+            if self.state.stop.is_none() && self.stop.requested() {
+                let message = self.stop.reason();
+                self.emit(Event::Stopped {
+                    reason: Some(StopReason::UserStopped),
+                    message,
+                    hint: Some("go on with `resume`".into()),
+                })?;
+            }
+            let Some(effect) = decide(&self.state, Timestamp::now()) else { return Ok(()) };
+            let ending = matches!(effect, Effect::Stop { .. } | Effect::Land | Effect::Finish);
+            let performed = match self.drift() {
+                Ok(None) => self.perform(effect),
+                Ok(Some(cause)) if self.state.stop.is_none() => self.emit(Event::Stopped {
+                    reason: Some(StopReason::GoalDrift),
+                    message: format!("The goal is no longer the approved one: {cause}."),
+                    hint: Some("start a new loop; accepted states are kept in their refs".into()),
+                }),
+                Ok(Some(_)) => self.perform(effect),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = performed {
+                if ending || self.state.stop.is_some() {
+                    return Err(error);
+                }
+                self.stop_for(&error)?;
+            }
+        }
+    }
+
+    /// Ends the loop for a fault.
+    fn stop_for(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
+        let full = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|io| matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
+        let (reason, hint) = if full {
+            (StopReason::DiskFull, "make space, then `resume`")
+        } else {
+            (StopReason::Error, "the run's folder has the details; `resume` goes on from the last finished step")
+        };
+        let message = if full { format!("The disk is full: {error:#}") } else { format!("{error:#}") };
+        self.emit(Event::Stopped { reason: Some(reason), message, hint: Some(hint.into()) })
+            .with_context(|| format!("after: {error:#}"))
+    }
+
+    /// Returns how the goal differs between the journal, the readable state and the first ref, if it does.
+    fn drift(&self) -> anyhow::Result<Option<String>> {
+        let expected = &self.state.started.goal_hash;
+        if self.state.plan.goal_hash() != *expected {
+            return Ok(Some("the journal's goal does not have the hash it names".into()));
+        }
+        let name = seed_ref(&self.state.started.run_id);
+        let message = self.repository.commit_message(&name)?;
+        if !message.is_some_and(|message| message.contains(expected)) {
+            return Ok(Some(format!("{name} does not carry its hash")));
+        }
+        // A missing or unreadable face is rebuilt from the journal; one that names another goal was edited.
+        let told = std::fs::read(self.face.path("loop-state.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+        if let Some(told) = told.filter(|told| told["runId"] == self.state.started.run_id.as_str()) {
+            let same = told["goalHash"] == expected.as_str()
+                && told["goal"] == self.state.plan.goal.as_str()
+                && told["acceptanceCriteria"] == serde_json::json!(self.state.plan.acceptance_criteria);
+            if !same {
+                return Ok(Some(".loop/loop-state.json names another goal".into()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn perform(&mut self, effect: Effect) -> anyhow::Result<()> {
+        match effect {
+            Effect::TakeBaseline => self.take_baseline(),
+            Effect::StartIteration { index, closing } => self.emit(Event::IterationStarted { index, closing }),
+            Effect::Ask { kind, repair, shrink } => self.ask(kind, repair, shrink),
+            Effect::TakeAnswer { kind } => self.take_answer(kind),
+            Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
+            Effect::Wait { cause, until, message } => {
+                self.emit(Event::WaitStarted { cause, until, message })?;
+                self.wait(until)
+            }
+            Effect::Prepare { id } => self.prepare(&id),
+            Effect::Try { id } => self.try_candidate(&id),
+            Effect::Accept { id } => self.accept(&id),
+            Effect::Prove => self.prove(),
+            Effect::FinishIteration { index } => self.emit(Event::IterationFinished { index }),
+            Effect::Stop { reason, message, hint } => self.emit(Event::Stopped { reason, message, hint }),
+            Effect::Land => self.land(),
+            Effect::Finish => self.finish(),
+        }
+    }
+
+    fn wait(&mut self, until: Timestamp) -> anyhow::Result<()> {
+        while Timestamp::now() < until {
+            if self.stop.requested() {
+                return Ok(());
+            }
+            std::thread::sleep(WAIT_TICK);
+        }
+        self.emit(Event::WaitFinished)
+    }
+
+    /// Leaves the journal saying that the worker has ended by itself.
+    fn close(&mut self) {
+        if !self.state.finished {
+            let _ = self.emit(Event::WorkerEnded);
+        }
+    }
+
+    /// Writes an artefact of the current iteration (0 for the baseline).
+    fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+        self.run.write(self.iteration_index(), name, bytes)
+    }
+
+    fn iteration_index(&self) -> u32 {
+        self.state.current().map_or(0, |iteration| iteration.index)
+    }
+}
+
+/// Returns the message of a ref's commit: a subject, and the goal's hash.
+pub(crate) fn ref_message(started: &Started, subject: &str) -> String {
+    format!("{subject}\n\nLoop: {}\nGoal-Hash: {}\n", started.run_id, started.goal_hash)
+}

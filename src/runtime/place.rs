@@ -1,0 +1,548 @@
+//! Where the loop works: makes the place, takes the baseline, runs the checks, and keeps the folder at the tree the
+//! state says.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::Runtime;
+use crate::checks::{self, CheckRun, Receipt, Receipts};
+use crate::engine::StopReason;
+use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unusable};
+use crate::plan::Where;
+use crate::process::{self, Exit, FirstSignal, Spec};
+use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies};
+
+/// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
+/// so of copying; above it, working in place is the better bargain.
+const CLONE_BUDGET: CloneBudget = CloneBudget { max_bytes: 4 << 30, max_files: 400_000 };
+
+/// A second run of the same checks to find flaky ids is cheap below this, in milliseconds, and below a hundredth of
+/// the time budget.
+const CHEAP_RERUN_MS: u64 = 20_000;
+
+/// The folder the loop works in.
+pub enum Place {
+    /// A work tree of our own.
+    Worktree(Box<Worktree>),
+    /// The user's.
+    InPlace,
+}
+
+/// The tree under an in-place loop was changed by somebody else.
+#[derive(Debug)]
+pub(super) struct TreeChanged {
+    pub(super) paths: Vec<String>,
+}
+
+impl std::fmt::Display for TreeChanged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: Vec<&str> = self.paths.iter().take(3).map(String::as_str).collect();
+        write!(f, "the work tree changed under the loop: {}", shown.join(", "))?;
+        if self.paths.len() > 3 {
+            write!(f, " and {} more", self.paths.len() - 3)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TreeChanged {}
+
+/// What one full run of the checks gave.
+pub(super) struct CheckOutcome {
+    pub(super) receipts: Receipts,
+    /// Whether the loop was told to stop on the way.
+    pub(super) stopped: bool,
+}
+
+impl Runtime<'_> {
+    /// Returns the folder the loop works in.
+    pub(super) fn workspace(&self) -> &Workspace {
+        match &self.place {
+            Some(Place::Worktree(worktree)) => worktree.workspace(),
+            _ => &self.user,
+        }
+    }
+
+    pub(super) fn in_place(&self) -> bool {
+        !matches!(self.place, Some(Place::Worktree(_)))
+    }
+
+    /// Returns where commands run in this folder.
+    fn check_dir(&self, workspace: &Workspace) -> PathBuf {
+        if self.state.plan.check_dir.is_empty() {
+            workspace.dir().to_owned()
+        } else {
+            workspace.dir().join(&self.state.plan.check_dir)
+        }
+    }
+
+    /// Returns the time left in the whole budget, in milliseconds.
+    pub(super) fn time_left_ms(&self) -> u64 {
+        self.state.plan.budget.max_time_ms.saturating_sub(self.state.time_used_ms(Timestamp::now()))
+    }
+
+    /// Runs these checks on the tree the folder holds, and puts back what they write.
+    ///
+    /// `commands` are names and command lines; `label` names the run in its log files.
+    pub(super) fn run_checks(
+        &mut self,
+        here: bool,
+        commands: &[(String, String)],
+        tree: &str,
+        label: &str,
+    ) -> anyhow::Result<CheckOutcome> {
+        let logs = self.run.iteration_dir(self.iteration_index())?.join("checks");
+        std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+        let mut receipts = Receipts::new();
+        for (name, command) in commands {
+            let limit = self.state.plan.checks.timeout_ms.min(self.time_left_ms().max(1));
+            self.observer.activity(&self.state, &format!("{name}: {command}"));
+            let workspace = if here { self.workspace() } else { &self.user };
+            let dir = self.check_dir(workspace);
+            let run = CheckRun {
+                name,
+                command,
+                dir: &dir,
+                tree,
+                limit: Duration::from_millis(limit),
+                log: logs.join(format!("{label}-{name}.log")),
+                pytest_addopts: self.pytest_addopts.as_deref(),
+            };
+            let mut receipt = run.run(&mut self.stop.watch())?;
+            receipt.wrote = self.restore(here, tree)?;
+            let json = serde_json::to_vec_pretty(&receipt).context("write a receipt")?;
+            self.write(&format!("checks/{label}-{name}.json"), &json)?;
+            let stopped = receipt.exit == Exit::Stopped;
+            receipts.push(receipt);
+            if stopped {
+                return Ok(CheckOutcome { receipts, stopped });
+            }
+        }
+        Ok(CheckOutcome { receipts, stopped: false })
+    }
+
+    /// Puts back what a check wrote; returns the paths. In the user's own tree a path that no check wrote at the
+    /// baseline may be the user's: then both versions are kept and nothing is put back.
+    fn restore(&self, here: bool, tree: &str) -> anyhow::Result<Vec<String>> {
+        let workspace = if here { self.workspace() } else { &self.user };
+        let changed = workspace.changed_since(tree)?;
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users = !here || self.in_place();
+        if users {
+            if let Some(baseline) = &self.state.baseline {
+                let foreign = foreign_paths(&changed, &baseline.check_writes);
+                if !foreign.is_empty() {
+                    return Err(TreeChanged { paths: foreign }.into());
+                }
+            } else {
+                // Before the baseline is known nothing tells a check's writes from a person's, so a copy is kept.
+                self.keep_copy(workspace, "before-restore")?;
+            }
+        }
+        workspace.restore_paths(&changed, tree)?;
+        Ok(changed.into_iter().map(|changed| changed.path).collect())
+    }
+
+    /// Keeps what a folder holds now under a ref of the run.
+    pub(super) fn keep_copy(&self, workspace: &Workspace, name: &str) -> anyhow::Result<String> {
+        let tree = workspace.snapshot()?;
+        let started = &self.state.started;
+        let message = super::ref_message(started, "The work tree as it was found.");
+        let commit = self.repository.commit(&tree, &[&started.seed_commit], &message)?;
+        let reference = crate::workspace::kept_ref(&started.run_id, name);
+        self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Any)?;
+        Ok(reference)
+    }
+
+    /// Makes the place and takes the baseline.
+    pub(super) fn take_baseline(&mut self) -> anyhow::Result<()> {
+        let wish = self.state.plan.method.place;
+        let seed = self.state.started.seed_tree.clone();
+        let commands = self.baseline_commands();
+        let mut in_place = None;
+        self.place = None;
+        if wish != Where::Worktree {
+            let run = self.run_checks(false, &commands, &seed, "baseline-in-place")?;
+            if run.stopped {
+                return Ok(());
+            }
+            if let Some(unusable) = self.unusable(&run.receipts) {
+                return self.finish_baseline(PlaceKind::InPlace, None, run.receipts, None, Some(unusable));
+            }
+            in_place = Some(run.receipts);
+        }
+        if wish == Where::InPlace {
+            let first = in_place.unwrap_or_default();
+            let second = self.rerun_if_cheap(&first, &commands, &seed)?;
+            return self.finish_baseline(PlaceKind::InPlace, None, first, second, None);
+        }
+        if let Some(reason) = self.make_worktree(wish)? {
+            let first = in_place.unwrap_or_default();
+            let second = self.rerun_if_cheap(&first, &commands, &seed)?;
+            return self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second, None);
+        }
+        let run = self.run_checks(true, &commands, &seed, "baseline")?;
+        if run.stopped {
+            return Ok(());
+        }
+        let own = run.receipts;
+        if let Some(unusable) = self.unusable(&own) {
+            if let Some(first) = in_place.filter(|_| unusable.reason == StopReason::ChecksUnusable) {
+                let reason = format!("the checks do not work in a work tree of their own: {}", unusable.message);
+                return self.move_in_place(reason, first, &commands, &seed);
+            }
+            return self.finish_baseline(PlaceKind::Worktree, None, own, None, Some(unusable));
+        }
+        match in_place {
+            None => {
+                let second = self.rerun_if_cheap(&own, &commands, &seed)?;
+                self.finish_baseline(PlaceKind::Worktree, None, own, second, None)
+            }
+            Some(first) if same_results(&first, &own) => {
+                let second = self.rerun_if_cheap(&own, &commands, &seed)?;
+                let second = second.unwrap_or(first);
+                self.finish_baseline(PlaceKind::Worktree, None, own, Some(second), None)
+            }
+            Some(first) => {
+                // Different results: another run in place tells whether the place or chance made them so.
+                let again = self.run_checks(false, &commands, &seed, "baseline-again")?;
+                if again.stopped {
+                    return Ok(());
+                }
+                let chance = differing(&first, &again.receipts);
+                let place = differing(&first, &own);
+                if !place.is_empty() && place.is_subset(&chance) {
+                    return self.finish_baseline(PlaceKind::Worktree, None, own, Some(first), None);
+                }
+                let shown: Vec<&str> = place.iter().take(3).map(String::as_str).collect();
+                let reason = format!(
+                    "the checks give another result in a work tree of their own{}{}",
+                    if shown.is_empty() { "" } else { ": " },
+                    shown.join(", ")
+                );
+                self.move_in_place(reason, first, &commands, &seed)
+            }
+        }
+    }
+
+    fn move_in_place(
+        &mut self,
+        reason: String,
+        first: Receipts,
+        commands: &[(String, String)],
+        seed: &str,
+    ) -> anyhow::Result<()> {
+        if self.state.plan.method.place == Where::Worktree {
+            let unusable = Unusable { reason: StopReason::ChecksUnusable, message: reason };
+            return self.finish_baseline(PlaceKind::Worktree, None, first, None, Some(unusable));
+        }
+        self.drop_worktree()?;
+        let second = self.rerun_if_cheap(&first, commands, seed)?;
+        self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second, None)
+    }
+
+    /// Returns the commands of the baseline: every check, and the trial command, whose result trials are held against.
+    fn baseline_commands(&self) -> Vec<(String, String)> {
+        let mut commands = self.state.plan.checks.commands();
+        if let Some(trial) = &self.state.plan.checks.trial {
+            commands.push(("trial".into(), trial.clone()));
+        }
+        commands
+    }
+
+    /// Makes a work tree of our own. Returns why the loop has to work in place instead, if it has to.
+    fn make_worktree(&mut self, wish: Where) -> anyhow::Result<Option<String>> {
+        let started = self.state.started.clone();
+        let made = Worktree::create(&self.repository, &started.seed_commit, &self.cache, &started.run_id);
+        let worktree = match made {
+            Ok(worktree) => worktree,
+            Err(error) if wish == Where::Auto => {
+                return Ok(Some(format!("a work tree of its own cannot be made: {error:#}")));
+            }
+            Err(error) => return Err(error.context("make a work tree (--where worktree)")),
+        };
+        let report = clone_dependencies(&self.repository, worktree.path(), CLONE_BUDGET)?;
+        self.place = Some(Place::Worktree(Box::new(worktree)));
+        let hindrance = report.too_costly.or(report.tied_to_original);
+        if let Some(reason) = hindrance.filter(|_| wish == Where::Auto) {
+            self.drop_worktree()?;
+            return Ok(Some(reason));
+        }
+        if let Some(command) = self.state.plan.method.setup_command.clone() {
+            self.set_up(&command)?;
+        }
+        Ok(None)
+    }
+
+    fn set_up(&mut self, command: &str) -> anyhow::Result<()> {
+        self.observer.activity(&self.state, &format!("set-up: {command}"));
+        let log = self.run.iteration_dir(0)?.join("setup.log");
+        let spec = Spec {
+            argv: ["/bin/sh", "-c", command].map(std::ffi::OsString::from).to_vec(),
+            cwd: self.check_dir(self.workspace()),
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            stdin: Vec::new(),
+            stdout: log.clone(),
+            stderr: log.clone(),
+            limit: Duration::from_millis(self.time_left_ms().max(1)),
+            grace: Duration::from_secs(2),
+            first_signal: FirstSignal::Terminate,
+            max_output: 256 << 20,
+        };
+        let finished = process::run(&spec, &mut self.stop.watch())?;
+        if !finished.exit.success() && finished.exit != Exit::Stopped {
+            return Err(crate::error::Failure::preflight(
+                "setup-failed",
+                format!("the set-up command `{command}` failed: {}", checks::log_tail(&log, 400).trim()),
+                "correct --setup-cmd",
+            )
+            .into());
+        }
+        let seed = self.state.started.seed_tree.clone();
+        self.workspace().reset_to(&seed)?;
+        Ok(())
+    }
+
+    /// Runs the checks once more where that is cheap, to find ids that change by themselves.
+    fn rerun_if_cheap(
+        &mut self,
+        first: &[Receipt],
+        commands: &[(String, String)],
+        tree: &str,
+    ) -> anyhow::Result<Option<Receipts>> {
+        let took: u64 = first.iter().map(|receipt| receipt.duration_ms).sum();
+        if took > CHEAP_RERUN_MS || took > self.state.plan.budget.max_time_ms / 100 || commands.is_empty() {
+            return Ok(None);
+        }
+        let run = self.run_checks(true, commands, tree, "baseline-repeat")?;
+        Ok(Some(run.receipts).filter(|_| !run.stopped))
+    }
+
+    /// Says why no loop can run on these receipts, if so.
+    fn unusable(&self, receipts: &[Receipt]) -> Option<Unusable> {
+        let left = self.time_left_ms();
+        for receipt in receipts {
+            let accept = receipt.check.starts_with("accept");
+            match receipt.unusable() {
+                // An accept command may name a program that the loop has yet to write.
+                Some(_) if accept && matches!(receipt.exit, Exit::Code { .. }) => {}
+                Some(_) if receipt.exit == Exit::TimedOut && left == 0 => {
+                    return Some(Unusable {
+                        reason: StopReason::ChecksTooSlow,
+                        message: format!(
+                            "`{}` alone takes longer than the time budget of {}; a loop needs at least four runs of it.",
+                            receipt.command,
+                            crate::report::duration(self.state.plan.budget.max_time_ms)
+                        ),
+                    });
+                }
+                Some(message) => {
+                    return Some(Unusable { reason: StopReason::ChecksUnusable, message: format!("{message}.") });
+                }
+                None => {}
+            }
+        }
+        let one: u64 = receipts.iter().map(|receipt| receipt.duration_ms).sum();
+        // One trial, and the proof: fresh, and with the seed's tests.
+        let needed = one.saturating_mul(3);
+        (needed > left).then(|| {
+            let used = self.state.plan.budget.max_time_ms - left;
+            let smallest = (used + needed).div_ceil(60_000).max(1);
+            let text = if used + needed < 60_000 {
+                format!("{}s", (used + needed).div_ceil(1000) + 1)
+            } else {
+                format!("{smallest}m")
+            };
+            Unusable {
+                reason: StopReason::ChecksTooSlow,
+                message: format!(
+                    "One run of the checks takes {}; an iteration and the proof do not fit into the {} left. The \
+                     smallest budget that holds them is --max-time {text}.",
+                    crate::report::duration(one),
+                    crate::report::duration(left)
+                ),
+            }
+        })
+    }
+
+    fn finish_baseline(
+        &mut self,
+        kind: PlaceKind,
+        reason: Option<String>,
+        receipts: Receipts,
+        other: Option<Receipts>,
+        unusable: Option<Unusable>,
+    ) -> anyhow::Result<()> {
+        if kind == PlaceKind::InPlace {
+            self.drop_worktree()?;
+            self.place = Some(Place::InPlace);
+        }
+        let checks = &self.state.plan.checks;
+        let mut flaky: BTreeSet<String> = checks.flaky.iter().cloned().collect();
+        let mut check_writes: BTreeSet<String> = writes(&receipts);
+        if let Some(other) = &other {
+            flaky.extend(differing(&receipts, other));
+            check_writes.extend(writes(other));
+        }
+        let known_red = if checks.known_red.iter().any(|id| id == "baseline") {
+            checks::failing(&receipts).difference(&flaky).cloned().collect()
+        } else {
+            checks.known_red.iter().cloned().collect()
+        };
+        let duration_ms = receipts.iter().map(|receipt| receipt.duration_ms).sum();
+        let path = self.workspace().dir().display().to_string();
+        let baseline = Baseline {
+            place: PlaceRecord { kind, path, reason },
+            receipts,
+            flaky,
+            known_red,
+            check_writes,
+            duration_ms,
+            unusable,
+        };
+        self.emit(Event::BaselineTaken { baseline: Box::new(baseline) })
+    }
+
+    /// Opens the place again after a restart, and brings it to the best state.
+    pub(super) fn open_place(&mut self) -> anyhow::Result<()> {
+        let Some(baseline) = &self.state.baseline else { return Ok(()) };
+        if self.place.is_some() {
+            return Ok(());
+        }
+        let tree = self.state.head_tree.clone();
+        match baseline.place.kind {
+            PlaceKind::InPlace => {
+                self.place = Some(Place::InPlace);
+                self.recover_in_place(&tree)
+            }
+            PlaceKind::Worktree => {
+                let started = self.state.started.clone();
+                let opened = Worktree::open(&self.repository, &self.cache, &started.run_id, &tree)?;
+                let worktree = match opened {
+                    Some(worktree) => worktree,
+                    None => {
+                        let commit = self.state.head_commit.clone();
+                        let worktree = Worktree::create(&self.repository, &commit, &self.cache, &started.run_id)?;
+                        clone_dependencies(&self.repository, worktree.path(), CLONE_BUDGET)?;
+                        worktree
+                    }
+                };
+                self.place = Some(Place::Worktree(Box::new(worktree)));
+                self.workspace().reset_to(&tree)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Brings the user's tree from wherever a dead worker left it to `tree`: undoes a half-applied candidate,
+    /// finishes a half-written step. A tree that holds something else is left alone.
+    fn recover_in_place(&mut self, tree: &str) -> anyhow::Result<()> {
+        if self.user.changed_since(tree)?.is_empty() {
+            return Ok(());
+        }
+        let mut trees: Vec<String> = self.state.trees.iter().rev().cloned().collect();
+        if let Some(iteration) = self.state.current() {
+            trees.extend(iteration.ready().iter().filter_map(|candidate| candidate.tree().map(str::to_owned)));
+        }
+        for from in trees {
+            if from == tree {
+                continue;
+            }
+            let ours = self.user.landing_state(&from, tree)?;
+            let foreign = self.foreign_in_place(tree, |path| ours.contains_key(path))?;
+            if foreign.is_empty()
+                && let Written::Done(_) = self.user.materialise(&from, tree)?
+            {
+                let changed = self.user.changed_since(tree)?;
+                self.user.restore_paths(&changed, tree)?;
+                return Ok(());
+            }
+        }
+        let paths = self.user.changed_since(tree)?.into_iter().map(|changed| changed.path).collect();
+        Err(TreeChanged { paths }.into())
+    }
+
+    /// Returns the changed paths that are neither ours nor written by checks.
+    fn foreign_in_place(&self, tree: &str, ours: impl Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+        let known = self.state.baseline.as_ref().map(|baseline| baseline.check_writes.clone()).unwrap_or_default();
+        let changed = self.user.changed_since(tree)?;
+        Ok(foreign_paths(&changed, &known).into_iter().filter(|path| !ours(path)).collect())
+    }
+
+    /// Makes sure the folder holds `tree` before something relies on it. In the user's tree a difference is theirs.
+    pub(super) fn expect_tree(&mut self, tree: &str) -> anyhow::Result<()> {
+        self.open_place()?;
+        if self.in_place() {
+            let foreign = self.foreign_in_place(tree, |_| false)?;
+            if !foreign.is_empty() {
+                return Err(TreeChanged { paths: foreign }.into());
+            }
+        }
+        self.workspace().reset_to(tree)?;
+        Ok(())
+    }
+
+    /// Brings the folder from one tree to another.
+    pub(super) fn move_tree(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        match self.workspace().materialise(from, to)? {
+            Written::Done(_) => Ok(()),
+            Written::Blocked(_) if !self.in_place() => {
+                self.workspace().reset_to(to)?;
+                Ok(())
+            }
+            Written::Blocked(paths) => Err(TreeChanged { paths }.into()),
+        }
+    }
+
+    pub(super) fn drop_worktree(&mut self) -> anyhow::Result<()> {
+        if let Some(Place::Worktree(worktree)) = self.place.take() {
+            worktree.remove()?;
+        }
+        Ok(())
+    }
+}
+
+fn writes(receipts: &[Receipt]) -> BTreeSet<String> {
+    receipts.iter().flat_map(|receipt| receipt.wrote.iter().cloned()).collect()
+}
+
+/// Returns the changed paths that checks are not known to write. A folder that checks fill counts as theirs.
+fn foreign_paths(changed: &[ChangedPath], known: &BTreeSet<String>) -> Vec<String> {
+    let folder = |path: &str| Path::new(path).parent().map(Path::to_owned).filter(|parent| parent.as_os_str() != "");
+    let folders: BTreeSet<PathBuf> = known.iter().filter_map(|path| folder(path)).collect();
+    changed
+        .iter()
+        .map(|changed| changed.path.clone())
+        .filter(|path| !known.contains(path))
+        .filter(|path| {
+            let cache = folder(path).is_some_and(|parent| {
+                folders.contains(&parent) && parent.components().any(|part| is_cache_name(part.as_os_str()))
+            });
+            !cache
+        })
+        .collect()
+}
+
+/// Folders that runners fill with names of their own choosing.
+fn is_cache_name(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("__") || name.starts_with('.') || name.contains("cache") || name == "target" || name == "coverage"
+}
+
+/// Returns the ids whose result differs between two runs of the same checks.
+fn differing(a: &[Receipt], b: &[Receipt]) -> BTreeSet<String> {
+    a.iter().zip(b).flat_map(|(a, b)| a.failing().symmetric_difference(&b.failing()).cloned().collect::<Vec<_>>()).collect()
+}
+
+/// Says whether two runs of the same checks came to the same.
+fn same_results(a: &[Receipt], b: &[Receipt]) -> bool {
+    differing(a, b).is_empty()
+        && a.iter().zip(b).all(|(a, b)| a.exit.success() == b.exit.success() && a.counts.run == b.counts.run)
+}

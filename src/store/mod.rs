@@ -1,0 +1,241 @@
+//! The only writer of the loop's own files: the durable store in the git folder and the readable face in `.loop/`.
+//!
+//! ```text
+//! <git dir>/cloop/lock                       held by the worker, never deleted
+//! <git dir>/cloop/runs/<run id>/events.jsonl the journal, the only truth
+//! <git dir>/cloop/runs/<run id>/iterations/0001/…  prompts, answers, patches, receipts, logs
+//! <git dir>/cloop/plans/<hash>.json          plans shown for approval
+//! <work tree>/.loop/                         a readable copy, rebuilt when missing
+//! ```
+
+mod face;
+mod files;
+mod journal;
+mod lock;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub use face::{FACE_DIR, Face};
+pub use files::write_atomic;
+pub use journal::{FORMAT, Journal, JournalError, JournalWriter, read_journal};
+pub use lock::{Holder, Lock, LockError};
+
+use crate::plan::Plan;
+
+/// The durable store of one work tree.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Returns the store of the work tree with this git folder. Nothing is created.
+    pub fn new(git_dir: &Path) -> Self {
+        Self { dir: git_dir.join("cloop") }
+    }
+
+    /// Returns the store's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Creates the store's folders, readable by their owner alone.
+    ///
+    /// Returns an error if they cannot be created or written.
+    pub fn create(&self) -> anyhow::Result<()> {
+        files::create_private_dir(&self.dir)?;
+        files::create_private_dir(&self.dir.join("runs"))?;
+        files::create_private_dir(&self.dir.join("plans"))
+    }
+
+    /// Takes the lock of this work tree.
+    ///
+    /// Returns [`LockError::Held`] where another process has it.
+    pub fn lock(&self, holder: &Holder) -> Result<Lock, LockError> {
+        Lock::take(&self.dir.join("lock"), holder)
+    }
+
+    /// Returns who holds the lock, or `None` where nobody does.
+    pub fn holder(&self) -> anyhow::Result<Option<Holder>> {
+        lock::holder(&self.dir.join("lock"))
+    }
+
+    /// Returns the ids of all runs, oldest first.
+    pub fn runs(&self) -> anyhow::Result<Vec<String>> {
+        let dir = self.dir.join("runs");
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("read {}", dir.display())),
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().join("events.jsonl").is_file())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Returns the newest run, if there is one.
+    pub fn latest(&self) -> anyhow::Result<Option<Run>> {
+        Ok(self.runs()?.pop().map(|id| self.run(&id)))
+    }
+
+    /// Returns the run with this id, whether it exists or not.
+    pub fn run(&self, id: &str) -> Run {
+        Run { id: id.to_owned(), dir: self.dir.join("runs").join(id) }
+    }
+
+    /// Creates a run with an id of its own: the time and four random digits, so that ids sort by age.
+    pub fn create_run(&self, now: jiff::Timestamp) -> anyhow::Result<Run> {
+        let runs = self.dir.join("runs");
+        let stamp = now.strftime("%Y%m%d-%H%M%S");
+        for attempt in 0..100u32 {
+            let seed = crate::plan::sha256(format!("{now}{}{attempt}", std::process::id()));
+            let id = format!("{stamp}-{}", &seed[seed.len() - 4..]);
+            let dir = runs.join(&id);
+            match files::create_new_private_dir(&dir) {
+                Ok(()) => {
+                    files::create_private_dir(&dir.join("iterations"))?;
+                    return Ok(Run { id, dir });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("create {}", dir.display())),
+            }
+        }
+        anyhow::bail!("no free run id under {}", runs.display())
+    }
+
+    /// Keeps a plan that was shown, so that its hash alone can start it.
+    pub fn save_plan(&self, plan: &Plan) -> anyhow::Result<()> {
+        self.create()?;
+        let text = serde_json::to_vec_pretty(plan).context("write the plan")?;
+        write_atomic(&self.plan_path(&plan.hash()), &text)
+    }
+
+    /// Returns the plan that was shown with this hash, or `None`.
+    pub fn load_plan(&self, hash: &str) -> anyhow::Result<Option<Plan>> {
+        let path = self.plan_path(hash);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let plan: Plan =
+                    serde_json::from_slice(&bytes).with_context(|| format!("read the plan in {}", path.display()))?;
+                Ok(Some(plan).filter(|plan| plan.hash() == hash))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    fn plan_path(&self, hash: &str) -> PathBuf {
+        let name: String = hash.chars().filter(char::is_ascii_hexdigit).collect();
+        self.dir.join("plans").join(format!("{name}.json"))
+    }
+
+    /// Returns the folder for trial files that no run owns yet (a `detect` or `preflight` probe).
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
+    /// Writes the model that the running loop is to use from its next call on.
+    pub fn write_model_request(&self, request: &ModelRequest) -> anyhow::Result<()> {
+        self.create()?;
+        let text = serde_json::to_vec_pretty(request).context("write the model request")?;
+        write_atomic(&self.dir.join("model.json"), &text)
+    }
+
+    /// Returns what `model` set last, or `None`.
+    pub fn model_request(&self) -> anyhow::Result<Option<ModelRequest>> {
+        let path = self.dir.join("model.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| format!("read {}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Asks the worker of this work tree to stop.
+    pub fn request_stop(&self) -> anyhow::Result<()> {
+        write_atomic(&self.stop_path(), b"stop\n")
+    }
+
+    /// Takes a stop request back; the worker does so when it starts.
+    pub fn clear_stop(&self) -> anyhow::Result<()> {
+        match std::fs::remove_file(self.stop_path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.stop_path().display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the file whose existence asks the worker to stop.
+    pub fn stop_path(&self) -> PathBuf {
+        self.dir.join("stop")
+    }
+}
+
+/// A model and effort asked for from the next call on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ModelRequest {
+    /// The run it was set for; a later run starts from its own plan. `None`: set while no loop was there, and the
+    /// default of the next start.
+    pub run_id: Option<String>,
+    /// `None` for the default.
+    pub model: Option<String>,
+    /// Effort of every kind of call, or `None` for the defaults.
+    pub effort: Option<String>,
+}
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The run's id.
+    pub id: String,
+    dir: PathBuf,
+}
+
+impl Run {
+    /// Returns the run's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the journal's path.
+    pub fn journal_path(&self) -> PathBuf {
+        self.dir.join("events.jsonl")
+    }
+
+    /// Reads the journal.
+    pub fn journal(&self) -> Result<Journal, JournalError> {
+        read_journal(&self.journal_path())
+    }
+
+    /// Opens the journal for appending; a torn last line is cut off first.
+    pub fn writer(&self) -> Result<JournalWriter, JournalError> {
+        JournalWriter::open(&self.journal_path())
+    }
+
+    /// Returns the folder of an iteration (0 for the baseline), created if missing.
+    pub fn iteration_dir(&self, index: u32) -> anyhow::Result<PathBuf> {
+        let dir = self.dir.join("iterations").join(format!("{index:04}"));
+        files::create_private_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Writes an artefact of an iteration, atomically and synced.
+    pub fn write(&self, index: u32, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+        let path = self.iteration_dir(index)?.join(name);
+        write_atomic(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Reads an artefact of an iteration.
+    pub fn read(&self, index: u32, name: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.dir.join("iterations").join(format!("{index:04}")).join(name);
+        std::fs::read(&path).with_context(|| format!("read {}", path.display()))
+    }
+}
