@@ -7,4 +7,5 @@ pub mod change;
 pub mod checks;
 pub mod guards;
 pub mod patch;
+pub mod paths;
 pub mod process;
