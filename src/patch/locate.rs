@@ -152,7 +152,7 @@ pub(super) fn strict<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
             return Found::Doubt(starts, "the added lines hold typographic characters that the file may not want");
         }
         let places = starts.iter().filter_map(|start| window(needle, *start, needle.adds.clone(), how));
-        return edges(hay.lines.len(), needle, Found::of(places.collect()));
+        return edges(hay.lines, needle, Found::of(places.collect()));
     }
     let (ids, old) = hay.ids(Form::Strip, &needle.old);
     let starts = find_all(ids, &old);
@@ -171,16 +171,20 @@ pub(super) fn strict<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
     if !lost.is_empty() {
         return Found::Doubt(lost, "the indentation of the added lines cannot be told");
     }
-    edges(hay.lines.len(), needle, Found::of(places))
+    edges(hay.lines, needle, Found::of(places))
 }
 
 /// Refuses an addition at the very edge of a hunk that has context on the other side only, unless it is the edge of the
 /// file: a complete diff has context on both sides everywhere else, so lines were left out there.
-fn edges(lines: usize, needle: &Needle<'_>, found: Found) -> Found {
+fn edges(lines: &[&str], needle: &Needle<'_>, found: Found) -> Found {
     let Found::One(place) = &found else { return found };
     let last = needle.old.len();
     let (lead, trail) = (needle.lead(), needle.trail());
-    let open_end = needle.adds_at(last) && !needle.gone[last - 1] && lead > 1 && place.first + last != lines;
+    // Empty lines at the very end of a patch get lost on the way; the count in the header still claims them.
+    let rest = &lines[place.first + last..];
+    let ended =
+        rest.is_empty() || needle.claimed == Some(last + rest.len()) && rest.iter().all(|line| line.trim().is_empty());
+    let open_end = needle.adds_at(last) && !needle.gone[last - 1] && lead > 1 && !ended;
     let open_start = needle.adds_at(0) && !needle.gone[0] && trail > 1 && place.first != 0;
     if open_end || open_start {
         return Found::Doubt(vec![place.first], "the context on one side of the added lines is missing");

@@ -21,12 +21,20 @@ pub(super) struct Needle<'a> {
     pub(super) adds: Vec<Vec<NewLine>>,
     /// The marker "no newline at end of file" stood on a removed line, on an added one.
     pub(super) open_end: (bool, bool),
+    /// How many old lines the header claims.
+    pub(super) claimed: Option<usize>,
 }
 
 impl<'a> Needle<'a> {
     /// Returns the needle of a hunk. With `blank_adds`, empty lines without a prefix between added lines are added too.
     pub(super) fn new(hunk: &Hunk<'a>, blank_adds: bool) -> Self {
-        let mut needle = Self { old: Vec::new(), gone: Vec::new(), adds: vec![Vec::new()], open_end: (false, false) };
+        let mut needle = Self {
+            old: Vec::new(),
+            gone: Vec::new(),
+            adds: vec![Vec::new()],
+            open_end: (false, false),
+            claimed: hunk.old_count,
+        };
         for (at, line) in hunk.lines.iter().enumerate() {
             let text = line.text.strip_prefix('\u{feff}').unwrap_or(line.text);
             let added = line.side == Side::Add || blank_adds && line.raw_blank && between_adds(hunk, at);
