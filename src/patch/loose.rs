@@ -169,26 +169,23 @@ fn outer(odd: &[usize], len: usize) -> bool {
 /// Says whether the odd lines leave no doubt about the place of every change.
 fn fits(lines: &[&str], needle: &Needle<'_>, near: &Near, strip: (&[u32], &[u32])) -> bool {
     let len = needle.old.len();
-    let kept = (0..len).filter(|at| !near.odd.contains(at) && is_telling(needle.old[*at])).count();
+    let real = |at: usize| usize::try_from(near.start + at.cast_signed()).ok().and_then(|line| lines.get(line));
+    // Beside an addition a line must be the same one in other words. A line that stands elsewhere in the file was not
+    // altered: another one was left out.
+    let same = |at: usize| {
+        let typed = needle.old[at].trim();
+        real(at).is_some_and(|real| {
+            real.trim() == typed || alike(real.trim(), typed) >= LIKE && !strip.0.contains(&strip.1[at])
+        })
+    };
+    let kept = (0..len).filter(|at| is_telling(needle.old[*at]) && (!near.odd.contains(at) || same(*at))).count();
     if kept < 2 || near.odd.len() > 1 && len < LONG_HUNK && !outer(&near.odd, len) {
         return false;
     }
     if !plain_adds(lines, needle, usize::try_from(near.start).unwrap_or(0)) {
         return false;
     }
-    near.odd.iter().all(|at| {
-        let beside = needle.adds_at(*at) || needle.adds_at(at + 1);
-        if !beside {
-            return true;
-        }
-        // Beside an addition the line must be the same one in other words. A line that stands elsewhere in the file
-        // was not altered: another one was left out.
-        let real = usize::try_from(near.start + at.cast_signed()).ok().and_then(|line| lines.get(line));
-        real.is_some_and(|real| {
-            let (real, typed) = (real.trim(), needle.old[*at].trim());
-            real == typed || alike(real, typed) >= LIKE && !strip.0.contains(&strip.1[*at])
-        })
-    })
+    near.odd.iter().all(|at| !needle.adds_at(*at) && !needle.adds_at(at + 1) || same(*at))
 }
 
 /// Returns the likeness of two lines, 0 to 1.
@@ -222,7 +219,7 @@ pub(super) fn split<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
         for (end, tail) in tails.iter().filter(|(_, tail)| head + tail >= len) {
             let Some(gap) = end.checked_sub(at + len).filter(|gap| *gap > 0) else { continue };
             for cut in (len - tail).max(1)..=(*head).min(len - 1) {
-                if !enough(needle, cut, gap) {
+                if !enough(&ids, &old, needle, cut, gap, *end) {
                     continue;
                 }
                 let at: Vec<Option<usize>> =
@@ -250,14 +247,28 @@ pub(super) fn split<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
     }
 }
 
-/// Says whether both halves of a cut hunk hold enough text to be told from others.
-fn enough(needle: &Needle<'_>, cut: usize, gap: usize) -> bool {
+/// Says whether both halves of a cut hunk hold enough text to be told from others: they are long, or stand in the file
+/// once only. The end of the file tells the second half's place as well.
+fn enough(hay: &[u32], old: &[u32], needle: &Needle<'_>, cut: usize, gap: usize, end: usize) -> bool {
+    let len = old.len();
     let telling = |range: std::ops::Range<usize>| needle.old[range].iter().filter(|line| is_telling(line)).count();
-    let (head, tail) = (telling(0..cut), telling(cut..needle.old.len()));
+    let (head, tail) = (telling(0..cut), telling(cut..len));
+    let open_end = needle.adds_at(len) && !needle.gone[len - 1];
+    let at_end = open_end && end == hay.len() && len - cut > 1;
+    // A complete diff has context after the last added line, unless the file ends there.
+    if open_end && end != hay.len() && (len - cut) > 1 {
+        return false;
+    }
+    let once = |range: std::ops::Range<usize>| {
+        distinctive(&needle.old[range.clone()]) && find_all(hay, &old[range]).len() == 1
+    };
     let changes = |range: std::ops::Range<usize>| range.clone().any(|at| needle.gone[at] || needle.adds_at(at));
-    let both = changes(0..cut) && (changes(cut..needle.old.len()) || needle.adds_at(needle.old.len()));
-    let far = both && head > 1 && tail > 1;
-    far || gap <= NEAR && head > 0 && tail > 0 && head + tail > 2
+    let both = changes(0..cut) && (changes(cut..len) || needle.adds_at(len));
+    let told = |telling: usize, range: std::ops::Range<usize>| telling > 1 || once(range);
+    if both && told(head, 0..cut) && (at_end || told(tail, cut..len)) {
+        return true;
+    }
+    gap <= NEAR && head > 0 && tail > 0 && (head + tail > 2 || once(0..cut) && once(cut..len))
 }
 
 /// Says whether what is added at a cut clearly takes the place of the lines removed right before it, one for one.
