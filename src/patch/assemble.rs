@@ -165,7 +165,7 @@ impl<'a> Edit<'_, 'a> {
     /// Finds the place of every hunk.
     fn place_all(&mut self, hunks: &[(usize, &Hunk<'a>)]) -> Result<(), Refusal> {
         let lines: &[&str] = &self.file.lines;
-        let mut hay = Hay::new(self.path, lines);
+        let mut hay = Hay::new(lines);
         let mut found = Vec::with_capacity(hunks.len());
         for (number, hunk) in hunks {
             let mut needle = Needle::new(hunk, false);

@@ -13,21 +13,19 @@ const USUAL_CONTEXT: usize = 3;
 #[derive(Debug)]
 pub(super) struct Hay<'a> {
     pub(super) lines: &'a [&'a str],
-    /// Indentation carries meaning here, so it is never guessed.
-    pub(super) strict_indent: bool,
     forms: [(Form, Interner<'a>, Vec<u32>); 4],
 }
 
 impl<'a> Hay<'a> {
-    /// Prepares the lines of the file at `path`.
-    pub(super) fn new(path: &str, lines: &'a [&'a str]) -> Self {
+    /// Prepares the lines of a file.
+    pub(super) fn new(lines: &'a [&'a str]) -> Self {
         let form = |form: Form| {
             let mut interner = Interner::default();
             let ids = interner.ids(lines, form);
             (form, interner, ids)
         };
         let forms = [form(Form::Exact), form(Form::Ws), form(Form::Fold), form(Form::Strip)];
-        Self { lines, strict_indent: indent_is_syntax(path), forms }
+        Self { lines, forms }
     }
 
     /// Returns the numbers of the file's lines and of these lines, in one form.
@@ -36,17 +34,6 @@ impl<'a> Hay<'a> {
         let old = interner.ids(old, form);
         (ids, old)
     }
-}
-
-/// Says whether the language of a file reads its indentation.
-fn indent_is_syntax(path: &str) -> bool {
-    const ENDINGS: [&str; 20] = [
-        "py", "pyi", "pyx", "yml", "yaml", "hs", "elm", "nim", "coffee", "pug", "jade", "sass", "styl", "haml", "slim",
-        "fs", "fsx", "mk", "gd", "rst",
-    ];
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    ENDINGS.contains(&ending.as_str()) || name.eq_ignore_ascii_case("makefile")
 }
 
 /// One place for a hunk, as edits of the file's lines (numbered from 0).

@@ -67,15 +67,17 @@ fn noise_adds(hay: &Hay<'_>, needle: &Needle<'_>, start: usize) -> Option<Vec<Ve
             Some(_) if still * 5 >= told * 3 => none.clone(),
             _ => return None,
         };
-        if hay.strict_indent && agreed != none {
-            return None;
-        }
-        let lines: Option<Vec<NewLine>> =
-            (adds.iter()).map(|line| agreed.apply(&line.text).map(|text| NewLine { text, cr: line.cr })).collect();
-        let lines = lines?;
-        if !lines.iter().all(|line| plausible(hay.lines, start, needle.old.len(), &line.text)) {
-            return None;
-        }
+        let shifted = |shift: &Shift| -> Option<Vec<NewLine>> {
+            let line = |line: &NewLine| shift.apply(&line.text).map(|text| NewLine { text, cr: line.cr });
+            let lines: Option<Vec<NewLine>> = adds.iter().map(line).collect();
+            lines.filter(|lines| lines.iter().all(|line| plausible(hay.lines, start, needle.old.len(), &line.text)))
+        };
+        // The new lines may have been typed as they are to be, or as wrongly as their neighbours. Only where the file
+        // makes just one of the two likely is there no doubt.
+        let lines = match (shifted(&none), shifted(&agreed).filter(|_| agreed != none)) {
+            (Some(lines), None) | (None, Some(lines)) => lines,
+            _ => return None,
+        };
         out.push(lines);
     }
     Some(out)

@@ -191,7 +191,7 @@ fn render(pair: &Pair, hunks: &[TrueHunk]) -> String {
     text
 }
 
-const DAMAGES: [&str; 26] = [
+const DAMAGES: [&str; 27] = [
     "none",
     "wrong counts",
     "wrong lines",
@@ -218,6 +218,7 @@ const DAMAGES: [&str; 26] = [
     "no markers",
     "* no context, wrong lines",
     "* 1 context line, no heading",
+    "* indentation noise, new lines too",
 ];
 
 fn is_context(line: &str) -> bool {
@@ -327,9 +328,10 @@ fn damage(kind: &str, pair: &Pair, r: &mut Random) -> Option<String> {
             let text = render(pair, &set);
             (text != clean).then_some(text)?
         }
-        "indentation noise" => {
+        "indentation noise" | "* indentation noise, new lines too" => {
             for line in set.iter_mut().flat_map(|hunk| &mut hunk.lines).filter(|line| !line.starts_with('\\')) {
-                if r.one_in(4) && line[1..].trim() != "" {
+                let spared = line.starts_with('+') && !kind.starts_with('*');
+                if r.one_in(4) && line[1..].trim() != "" && !spared {
                     if line[1..].starts_with(' ') && r.one_in(2) {
                         line.remove(1);
                     } else {
