@@ -112,7 +112,7 @@ mod tests {
             "git/x",
             "loop/x",
             "reviews/x",
-            "a:b",
+            "ab:c",
             ".env",
         ] {
             assert_eq!(fault(path), None, "{path}");

@@ -117,12 +117,13 @@ pub(super) fn locate<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
     if !matches!(found, Found::Nowhere) {
         return found;
     }
-    let found = loose::altered(hay, needle);
-    if matches!(found, Found::One(_) | Found::Many(_)) {
-        return found;
-    }
-    match (found, loose::split(hay, needle)) {
+    match (loose::altered(hay, needle), loose::split(hay, needle)) {
         (found, Found::Nowhere) => found,
+        // Two different stories about what went wrong are as good as two places.
+        (Found::One(place), Found::One(other)) if !place.same_edits(&other) => {
+            Found::Doubt(vec![place.first, other.first], "no exact match, and two places where it nearly matches")
+        }
+        (found @ Found::One(_), _) => found,
         (_, split) => split,
     }
 }

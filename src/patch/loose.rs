@@ -187,6 +187,12 @@ fn fits(lines: &[&str], needle: &Needle<'_>, near: &Near, strip: (&[u32], &[u32]
     if !plain_adds(lines, needle, usize::try_from(near.start).unwrap_or(0)) {
         return false;
     }
+    // Where only the indentation of a line differs, that of the added ones may be wrong too.
+    let start = usize::try_from(near.start).unwrap_or(0);
+    let shifted = near.odd.iter().any(|at| real(*at).is_some_and(|real| real.trim() == needle.old[*at].trim()));
+    if shifted && !needle.adds.iter().flatten().all(|line| plausible(lines, start, len, &line.text)) {
+        return false;
+    }
     near.odd.iter().all(|at| !needle.adds_at(*at) && !needle.adds_at(at + 1) || same(*at))
 }
 
