@@ -1,1 +1,71 @@
 //! Rebuilds the patches that models write into exact changes.
+//!
+//! Owns the way from the text of a patch to whole files before and after. Pure: it reads a [`Tree`] and writes nothing.
+//! It never trusts a count, and a line number only where the text alone leaves a choice; it never places a hunk that
+//! could stand in more than one place, because a wrong place is far worse than a refusal.
+
+mod assemble;
+mod how;
+mod locate;
+mod loose;
+mod names;
+mod needle;
+mod parse;
+mod refusal;
+mod resolve;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use how::{How, HunkMatch};
+pub use refusal::{Refusal, RefusalCode, Window};
+
+use crate::change::{Change, Tree};
+
+/// How large a patch may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Added and removed lines together.
+    pub max_lines: usize,
+    /// Bytes of the raw text.
+    pub max_bytes: usize,
+    /// File sections.
+    pub max_files: usize,
+}
+
+impl Default for Limits {
+    /// 2000 lines is what a person can still review; 4 MiB leaves room for very long lines; 200 files is more than
+    /// any change of 2000 lines needs.
+    fn default() -> Self {
+        Self { max_lines: 2000, max_bytes: 4 << 20, max_files: 200 }
+    }
+}
+
+/// A patch rebuilt against a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The exact change.
+    pub change: Change,
+    /// How each hunk found its place, in the order of the patch.
+    pub matches: Vec<HunkMatch>,
+}
+
+/// Rebuilds a patch as an exact change against a tree: every hunk of every file, or nothing.
+///
+/// Returns a refusal that names the cause if the patch is too large, names a path that must not be touched, or has a
+/// hunk whose place is not certain.
+pub fn rebuild(raw: &str, tree: &dyn Tree, limits: &Limits) -> Result<Rebuilt, Refusal> {
+    let patch = parse::parse(raw, limits)?;
+    let jobs = resolve::resolve(&patch, tree)?;
+    let mut files = Vec::new();
+    let mut matches = Vec::new();
+    for job in &jobs {
+        assemble::run(job, patch.crlf, &mut files, &mut matches)?;
+    }
+    let change = Change::new(files);
+    if change.is_empty() {
+        return Err(Refusal::new(RefusalCode::DoesNotApply, "the patch makes no change".to_owned()));
+    }
+    Ok(Rebuilt { change, matches })
+}
