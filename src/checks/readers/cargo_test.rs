@@ -126,11 +126,11 @@ pub(super) fn read(text: &str) -> Option<Reading> {
             block.label = Some(label);
         }
     }
-    Some(tally::sum(blocks.into_iter().map(finish).collect()))
+    Some(tally::sum(blocks.iter().map(finish).collect()))
 }
 
 /// Gives the reading of one test binary, ids prefixed with its name.
-fn finish(block: Block) -> Reading {
+fn finish(block: &Block) -> Reading {
     let prefix = |name: &str| match &block.label {
         Some(label) => format!("{label}::{name}"),
         None => name.to_owned(),

@@ -21,7 +21,7 @@ struct Run {
     open_errors: HashMap<String, String>,
     started: Vec<String>,
     last_failed: Option<String>,
-    last_run: Option<String>,
+    last_started: Option<String>,
     building: Option<String>,
     /// Whether some package passed without its tests being named.
     silent: bool,
@@ -105,13 +105,13 @@ impl Run {
             self.open.push((captures[3].to_owned(), status));
         } else if let Some(name) = line.strip_prefix("=== RUN   ") {
             self.started.push(name.to_owned());
-            self.last_run = Some(name.to_owned());
+            self.last_started = Some(name.to_owned());
             self.last_failed = None;
         } else if let Some(package) = &self.building
             && re!(r"^(?:vet: )?\S+\.go:\d+").is_match(line)
         {
             self.build.entry(package.clone()).or_insert_with(|| line.to_owned());
-        } else if let Some(name) = self.last_failed.clone().or(self.last_run.clone()) {
+        } else if let Some(name) = self.last_failed.clone().or(self.last_started.clone()) {
             let trimmed = line.trim();
             if line.starts_with("    ") && trimmed.contains(".go:") || line.starts_with("panic: ") {
                 self.open_errors.entry(name).or_insert_with(|| message(trimmed).to_owned());
@@ -125,7 +125,7 @@ impl Run {
         let open = std::mem::take(&mut self.open);
         let started = std::mem::take(&mut self.started);
         let mut errors = std::mem::take(&mut self.open_errors);
-        (self.last_failed, self.last_run) = (None, None);
+        (self.last_failed, self.last_started) = (None, None);
         match word {
             "ok  " if started.is_empty() && open.is_empty() && !rest.contains("[no tests to run]") => {
                 self.silent = true;

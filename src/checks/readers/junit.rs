@@ -88,7 +88,7 @@ fn pytest_id(class: &str, name: &str) -> String {
         return format!("{}.py", name.replace('.', "/"));
     }
     let parts: Vec<&str> = class.split('.').collect();
-    let is_class = |part: &&&str| part.chars().next().is_some_and(|c| c.is_uppercase());
+    let is_class = |part: &&&str| part.chars().next().is_some_and(char::is_uppercase);
     let classes = parts.iter().rev().take_while(is_class).count().min(parts.len() - 1);
     let (modules, classes) = parts.split_at(parts.len() - classes);
     let mut id = format!("{}.py", modules.join("/"));

@@ -40,7 +40,7 @@ impl Run {
     fn tree_line(&mut self, line: &str) {
         let bare = line.trim_start_matches(' ');
         let indent = line.len() - bare.len();
-        if bare.is_empty() || indent < 2 || indent % 2 != 0 {
+        if bare.is_empty() || indent < 2 || !indent.is_multiple_of(2) {
             return;
         }
         let level = indent / 2 - 1;

@@ -12,12 +12,20 @@ struct Node {
     parent: bool,
 }
 
+/// One run: the tree, the closing figures by name, the messages of the failing tests.
+#[derive(Default)]
+struct Run {
+    nodes: Vec<Node>,
+    trailer: HashMap<String, u64>,
+    errors: Vec<(String, String)>,
+}
+
 /// Gives the sum of all runs in the output.
 pub(super) fn read(text: &str) -> Option<Reading> {
     if !text.contains('ℹ') {
         return None;
     }
-    let mut runs: Vec<(Vec<Node>, HashMap<String, u64>, Vec<(String, String)>)> = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
     let mut nodes: Vec<Node> = Vec::new();
     let mut stack: Vec<String> = Vec::new();
     let mut deepest = 0;
@@ -27,13 +35,13 @@ pub(super) fn read(text: &str) -> Option<Reading> {
     for line in text.lines() {
         if let Some(captures) = re!(r"^ℹ ([a-z_]+) (\d+)(?:\.\d+)?$").captures(line) {
             if &captures[1] == "tests" {
-                runs.push((std::mem::take(&mut nodes), HashMap::new(), Vec::new()));
+                runs.push(Run { nodes: std::mem::take(&mut nodes), ..Run::default() });
                 stack.clear();
                 deepest = 0;
                 in_trailer = true;
             }
             if in_trailer && let Some(run) = runs.last_mut() {
-                run.1.insert(captures[1].to_owned(), captures[2].parse().unwrap_or(0));
+                run.trailer.insert(captures[1].to_owned(), captures[2].parse().unwrap_or(0));
                 in_trailer = &captures[1] != "duration_ms";
             }
             continue;
@@ -66,7 +74,7 @@ pub(super) fn read(text: &str) -> Option<Reading> {
             if line.trim().is_empty() {
                 failing = Some(name);
             } else if let Some(run) = runs.last_mut() {
-                run.2.push((file_name(&name), line.trim().trim_matches('\'').to_owned()));
+                run.errors.push((file_name(&name), line.trim().trim_matches('\'').to_owned()));
             }
         } else {
             located = line.starts_with("test at ");
@@ -75,7 +83,7 @@ pub(super) fn read(text: &str) -> Option<Reading> {
     if runs.is_empty() {
         return None;
     }
-    Some(tally::sum(runs.into_iter().map(|(nodes, trailer, errors)| finish(nodes, &trailer, errors)).collect()))
+    Some(tally::sum(runs.into_iter().map(finish).collect()))
 }
 
 /// Level, mark, name and whether it is marked to do, of a line such as `  ✖ name (1.2ms) # TODO`.
@@ -100,7 +108,7 @@ pub(super) fn file_name(name: &str) -> String {
     name.to_owned()
 }
 
-fn finish(nodes: Vec<Node>, trailer: &HashMap<String, u64>, errors: Vec<(String, String)>) -> Reading {
+fn finish(Run { nodes, trailer, errors }: Run) -> Reading {
     let figure = |name: &str| trailer.get(name).copied().unwrap_or(0);
     let counts =
         tally::counts(figure("pass"), figure("fail") + figure("cancelled"), figure("skipped") + figure("todo"));

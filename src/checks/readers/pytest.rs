@@ -139,12 +139,14 @@ fn progress(line: &str) -> Option<(String, TestStatus)> {
 fn section_line(run: &mut Run, line: &str) {
     if let Some(captures) = re!(r"^_{2,} (.+) _{2,}$").captures(line) {
         let name = captures[1].to_owned();
-        if run.sections.contains_key(&name) {
-            run.sections.insert(name, None);
-            run.section = None;
-        } else {
-            run.section = Some(name);
-        }
+        // Of two sections with one header neither can be told from the other.
+        run.section = match run.sections.get_mut(&name) {
+            Some(line) => {
+                *line = None;
+                None
+            }
+            None => Some(name),
+        };
     } else if let Some(rest) = line.strip_prefix("E  ")
         && let Some(name) = run.section.take()
     {

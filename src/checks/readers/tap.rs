@@ -70,15 +70,19 @@ impl Document {
         let bare = line.trim_start_matches(' ');
         let indent = line.len() - bare.len();
         if let Some(at) = self.yaml {
-            self.yaml_line(bare, indent, at);
-            return;
+            if indent >= at || bare.is_empty() {
+                self.yaml_line(bare, indent, at);
+                return;
+            }
+            // Left of its dashes a block is over, whether or not it was closed.
+            self.yaml = None;
         }
         if bare == "---" && indent % INDENT == 2 && !self.points.is_empty() {
             self.yaml = Some(indent);
             self.block = false;
             return;
         }
-        if indent % INDENT != 0 || indent / INDENT > MAX_LEVEL {
+        if !indent.is_multiple_of(INDENT) || indent / INDENT > MAX_LEVEL {
             return;
         }
         let level = indent / INDENT;
@@ -143,13 +147,12 @@ impl Document {
         }
         let Some(point) = self.points.last_mut() else { return };
         if self.block {
-            if !bare.is_empty() {
-                self.block = false;
-                if indent > at {
-                    point.error = Some(bare.to_owned());
-                    return;
-                }
-            } else {
+            if bare.is_empty() {
+                return;
+            }
+            self.block = false;
+            if indent > at {
+                point.error = Some(bare.to_owned());
                 return;
             }
         }
