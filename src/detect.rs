@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// Most bytes of a manifest that are read. A larger one is generated and says nothing about the checks.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Most test files whose imports are looked at.
+const MAX_TESTS_READ: usize = 20;
+/// Most entries of a folder that are looked at for test files.
+const MAX_ENTRIES: usize = 10_000;
 /// Goal files people use, in the order in which they are named to the user.
 const GOAL_FILES: &[&str] = &["TASK.md", "GOAL.md", "PRD.md", "AGENTS.md"];
 
@@ -85,6 +89,7 @@ pub fn detect(root: &Path, check_dir: &Path) -> anyhow::Result<Detection> {
     anyhow::ensure!(folder.starts_with(&root), "{} is not inside {}", folder.display(), root.display());
     let mut finder = Finder { root, folder, proposals: Vec::new(), notes: Vec::new() };
     finder.package_json();
+    finder.node_by_convention();
     finder.deno();
     finder.cargo();
     finder.python();
@@ -137,6 +142,24 @@ impl Finder {
     /// Whether the folder holds a folder of this name (links are not followed).
     fn has_folder(&self, name: &str) -> bool {
         std::fs::symlink_metadata(self.folder.join(name)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// Names of the plain files in a folder that `wanted` holds for.
+    fn files_in(&self, folder: &str, wanted: fn(&str) -> bool) -> Vec<String> {
+        let path = self.folder.join(folder);
+        if std::fs::symlink_metadata(&path).map_or(true, |metadata| !metadata.is_dir()) {
+            return Vec::new();
+        }
+        // Sorted, so that two runs show the same evidence; bounded, for a folder of generated files.
+        let mut names: Vec<String> = std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .take(MAX_ENTRIES)
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| wanted(name))
+            .collect();
+        names.sort();
+        names
     }
 
     /// First of the names that is there.
@@ -200,6 +223,21 @@ impl Finder {
         }
         self.folder = folder;
         found
+    }
+
+    /// Tests for node's own runner, which needs no configuration, known by what the test files import.
+    fn node_by_convention(&mut self) {
+        for place in ["test", "tests", "__tests__", "."] {
+            // Without the folder's name a file must say by its own that it is a test.
+            let wanted = if place == "." { is_node_test } else { is_node_source };
+            for name in self.files_in(place, wanted).into_iter().take(MAX_TESTS_READ) {
+                let file = if place == "." { name } else { format!("{place}/{name}") };
+                if self.read(&file).is_some_and(|text| text.contains("node:test")) {
+                    self.propose(CheckKind::Test, Confidence::Medium, "node --test", file);
+                    return;
+                }
+            }
+        }
     }
 
     fn package_json(&mut self) {
@@ -409,33 +447,15 @@ impl Finder {
 
     /// Test files by their usual names where no configuration names a runner.
     fn python_by_convention(&mut self, pytest: &str, unittest: &str, packaged: bool) {
-        let found: Vec<(PathBuf, bool)> =
-            ["tests", "test", "."].into_iter().map(|name| (self.folder.join(name), name == ".")).collect();
-        for (folder, top) in found {
-            if std::fs::symlink_metadata(&folder).map_or(true, |metadata| !metadata.is_dir()) {
-                continue;
-            }
-            // Sorted, so that two runs show the same evidence; bounded, for a folder of generated files.
-            let mut names: Vec<String> = std::fs::read_dir(&folder)
-                .into_iter()
-                .flatten()
-                .take(10_000)
-                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                .filter(|name| is_python_test(name))
-                .collect();
-            names.sort();
-            let Some(name) = names.first() else { continue };
-            let file = folder.strip_prefix(&self.folder).unwrap_or(&folder).join(name);
-            let file = file.display().to_string().trim_start_matches("./").to_owned();
+        for place in ["tests", "test", "."] {
+            let Some(name) = self.files_in(place, is_python_test).into_iter().next() else { continue };
+            let top = place == ".";
+            let file = if top { name } else { format!("{place}/{name}") };
             let uses_unittest = self.read(&file).is_some_and(|text| text.contains("unittest"));
-            let folder_name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let is_package = self.has(&format!("{folder_name}/__init__.py"));
+            let is_package = self.has(&format!("{place}/__init__.py"));
             if uses_unittest {
-                let command = if top || is_package {
-                    unittest.to_owned()
-                } else {
-                    format!("{unittest} discover -s {folder_name}")
-                };
+                let command =
+                    if top || is_package { unittest.to_owned() } else { format!("{unittest} discover -s {place}") };
                 self.propose(CheckKind::Test, Confidence::Medium, &command, file);
             } else {
                 let confidence = if packaged { Confidence::Medium } else { Confidence::Low };
@@ -588,6 +608,16 @@ const NODE_TOOLS: &[(CheckKind, &str, &str)] = &[
     (CheckKind::Lint, "@biomejs~1biome", "lint ."),
     (CheckKind::Type, "typescript", "--noEmit"),
 ];
+
+fn is_node_source(name: &str) -> bool {
+    [".js", ".mjs", ".cjs", ".ts", ".mts"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn is_node_test(name: &str) -> bool {
+    is_node_source(name)
+        && (["test-", "test."].iter().any(|start| name.starts_with(start))
+            || [".test.", "-test.", "_test."].iter().any(|part| name.contains(part)))
+}
 
 fn is_python_test(name: &str) -> bool {
     let stem = name.strip_suffix(".py");
@@ -759,6 +789,8 @@ mod tests {
         for (files, kind, command) in [
             (vec![("go.mod", "module a\n")], CheckKind::Test, "go test ./..."),
             (vec![("go.mod", "module a\n"), (".golangci.yml", "")], CheckKind::Lint, "golangci-lint run"),
+            (vec![("test/a.js", "require('node:test')")], CheckKind::Test, "node --test"),
+            (vec![("a.test.mjs", "import 'node:test'"), ("package.json", "{}")], CheckKind::Test, "node --test"),
             (vec![("composer.json", r#"{"scripts":{"test":"x"}}"#)], CheckKind::Test, "composer run-script test"),
             (vec![("composer.json", "{}"), ("phpunit.xml", "")], CheckKind::Test, "vendor/bin/phpunit"),
             (vec![("pom.xml", "<project/>"), ("mvnw", "")], CheckKind::Test, "./mvnw -B test"),
@@ -848,9 +880,8 @@ mod tests {
                 .iter()
                 .map(|(name, text)| (name.as_str(), text.as_str().unwrap()))
                 .collect();
-            let best = found(&files).best(CheckKind::Test).map(|proposal| proposal.command.clone());
+            let best = found(&files).best(CheckKind::Test).cloned();
             assert!(best.is_some(), "{}: no proposal for {}", path.display(), case["test_cmd"]);
-            eprintln!("{} | {} | {}", case["id"], case["test_cmd"], best.unwrap_or_default());
         }
     }
 
