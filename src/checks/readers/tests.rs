@@ -92,6 +92,9 @@ fn the_counts_are_those_of_the_suites() {
         ("pytest_color.txt", [10, 4, 6, 2]),
         ("pytest_xdist.txt", [10, 4, 6, 2]),
         ("pytest_tbno.txt", [10, 4, 6, 2]),
+        ("pytest_sub.txt", [4, 1, 3, 0]),
+        ("pytest_sub_v.txt", [4, 1, 3, 0]),
+        ("pytest_sub_junit.xml", [4, 1, 3, 0]),
         ("pytest_junit.xml", [10, 4, 6, 2]),
         ("pytest_collect.txt", [1, 0, 1, 0]),
         ("pytest_none.txt", [0, 0, 0, 0]),
@@ -203,6 +206,12 @@ fn a_report_gives_the_ids_a_quiet_output_does_not() {
     assert!(reading.ids_complete);
     let verbose = read(&fixture("pytest_v.txt"), &[], "pytest -v");
     assert_eq!((reading.ids, reading.counts), (verbose.ids, verbose.counts));
+}
+
+#[test]
+fn a_failing_subtest_or_teardown_is_one_failed_test_in_report_and_output() {
+    let reading = read(&fixture("pytest_sub.txt"), &[report("pytest_sub_junit.xml")], "pytest -q");
+    assert_eq!((reading.counts, reading.ids_complete, reading.notes), (tally::counts(1, 3, 0), true, Vec::new()));
 }
 
 #[test]
