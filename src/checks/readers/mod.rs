@@ -118,6 +118,9 @@ const TEST_READERS: &[(&[&str], TestReader)] = &[
     (&["go test"], go_test::read),
 ];
 
+/// Most packages of a workspace that are told apart, so that a text of prefixes alone costs no more than others.
+const MAX_PREFIXES: usize = 1000;
+
 /// The linters and type checkers.
 const ERROR_READERS: &[(&str, ErrorReader)] = &[
     ("tsc", tsc::read),
@@ -154,6 +157,12 @@ pub fn read(output: &str, reports: &[ReportFile], command: &str) -> Reading {
         // A wrapper may carry the name of a runner and start another one.
         runs.extend(TEST_READERS.iter().filter_map(|(_, reader)| reader(&text)));
     }
+    if runs.is_empty() {
+        for (prefix, part) in by_prefix(&text) {
+            let readings = TEST_READERS.iter().filter_map(|(_, reader)| reader(&part));
+            runs.extend(readings.map(|reading| tally::prefixed(reading, prefix)));
+        }
+    }
     let mut notes = Vec::new();
     apply_reports(&mut runs, reports, &mut notes);
     let has_tests = !runs.is_empty();
@@ -182,6 +191,24 @@ fn directly_named(command: &str) -> Option<Vec<&'static str>> {
     }
     // `cargo nextest run` holds no other name; two names (`tap` as a reporter of another runner) are no clear word.
     (found.len() == 1).then_some(found)
+}
+
+/// Parts the text by what a workspace runner (`pnpm -r`, turbo, lerna, docker compose) puts before each line of a
+/// package: `packages/a test: `, `a:test: `, `a | `. Lines of packages that run at once are mixed only between prefixes.
+fn by_prefix(text: &str) -> BTreeMap<&str, String> {
+    let mut parts: BTreeMap<&str, String> = BTreeMap::new();
+    for line in text.lines() {
+        let pattern = re!(r"^([\w@./-][\w@./:-]*(?: [\w:-]+)?) ?(?::|\|)(?: (.*))?$");
+        let Some(captures) = pattern.captures(line) else { continue };
+        let Some(prefix) = captures.get(1).map(|found| found.as_str()) else { continue };
+        if parts.len() == MAX_PREFIXES && !parts.contains_key(prefix) {
+            continue;
+        }
+        let part = parts.entry(prefix).or_default();
+        part.push_str(captures.get(2).map_or("", |found| found.as_str()));
+        part.push('\n');
+    }
+    parts
 }
 
 /// Puts what the report files say in the place of the pytest run that wrote them.

@@ -100,8 +100,9 @@ fn closing(line: &str) -> Option<Counts> {
     if !line.ends_with(['s', '=', ')']) || !bare.contains(" in ") {
         return None;
     }
-    let (list, _) =
-        bare.split_once(" in ").filter(|(_, time)| re!(r"^[\d.]+s(?: \([\d:, a-z]+\))?$").is_match(time))?;
+    let (list, _) = bare
+        .split_once(" in ")
+        .filter(|(_, time)| re!(r"^[\d.]+(?:s| seconds)(?: \([\d:, a-z]+\))?$").is_match(time))?;
     if list == "no tests ran" {
         return Some(tally::counts(0, 0, 0));
     }

@@ -134,3 +134,11 @@ pub(super) fn sum(readings: Vec<Reading>) -> Reading {
     }
     total
 }
+
+/// The reading with `prefix: ` before each id: the package of a workspace it belongs to.
+pub(super) fn prefixed(mut reading: Reading, prefix: &str) -> Reading {
+    let name = |id: String| format!("{prefix}: {id}");
+    reading.ids = reading.ids.map(|ids| ids.into_iter().map(|(id, status)| (name(id), status)).collect());
+    reading.first_errors = reading.first_errors.into_iter().map(|(id, line)| (name(id), line)).collect();
+    reading
+}

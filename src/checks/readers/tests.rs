@@ -118,6 +118,7 @@ fn the_counts_are_those_of_the_suites() {
         ("go_v.txt", [9, 4, 5, 1]),
         ("go_json.txt", [9, 4, 5, 1]),
         ("npm_workspaces.txt", [2, 2, 0, 0]),
+        ("pnpm_workspaces.txt", [2, 2, 0, 0]),
         ("twice_node.txt", [2, 2, 0, 0]),
         ("twice_pytest.txt", [8, 4, 4, 2]),
     ];
@@ -235,6 +236,12 @@ fn a_report_that_fits_no_run_is_not_used() {
     let torn = ReportFile { path: "r.xml".into(), text: "<testsuites><testsuite".to_owned() };
     let reading = read(&fixture("pytest_ok_q.txt"), &[torn], "pytest -q");
     assert_eq!((reading.counts.passed, reading.notes.len()), (Some(2), 1));
+}
+
+#[test]
+fn the_closing_line_of_an_old_pytest_is_read() {
+    let old = "==== 1 failed, 2 passed in 0.03 seconds ====\n";
+    assert_eq!(read(old, &[], "py.test").counts, tally::counts(2, 1, 0));
 }
 
 #[test]
