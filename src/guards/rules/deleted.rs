@@ -1,0 +1,132 @@
+//! Tests, and rows of test data, that are gone: deleted, emptied, renamed, commented out, replaced by a later one.
+
+use std::collections::BTreeMap;
+
+use super::super::lex::Lang;
+use super::super::role::Role;
+use super::super::view::{Scene, View};
+use super::super::{Code, Report};
+
+pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
+    for view in &scene.views {
+        if !view.has_old_tests() {
+            continue;
+        }
+        // A test file where only tests were added keeps every old line; that is no touch.
+        let untouched = view.removed.is_empty() && !view.is_deleted() && view.role != Role::TestData;
+        report.touches_tests |= !untouched;
+        if view.restores_seed {
+            continue;
+        }
+        if !view.in_seed {
+            report.flag(Code::PermissionNeeded, view.path, None, "a test that this loop added changes");
+            continue;
+        }
+        if view.is_deleted() {
+            report.refuse(Code::DeletesTest, view.path, None, "a file of tests or their data is deleted");
+        } else if view.role == Role::TestData {
+            data(view, scene, report);
+        } else {
+            code(view, report);
+        }
+    }
+}
+
+fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
+    let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
+    let (before, after) = (lines(view.old.text), lines(view.new.text));
+    let gone = view.old.text.lines().filter(|line| !line.trim().is_empty() && !view.new.text.lines().any(|l| l.trim_end_matches(',') == line.trim_end_matches(','))).count();
+    if after < before || (view.new.text.trim().is_empty() && before > 0) {
+        report.refuse(Code::DeletesTest, view.path, None, format!("test data shrinks from {before} to {after} lines"));
+    } else if gone > 0 {
+        report.refuse(Code::WeakensTest, view.path, None, format!("{gone} lines of test data are rewritten"));
+        report.refuse(Code::PermissionNeeded, view.path, None, "test data changes");
+    } else if !scene.context.goal_adds_tests && view.old.text != view.new.text {
+        report.refuse(Code::PermissionNeeded, view.path, None, "existing test data changes");
+    }
+}
+
+fn counts(view: &View<'_>, new: bool) -> BTreeMap<&str, usize> {
+    let mut out: BTreeMap<&str, usize> = BTreeMap::new();
+    let side = if new { &view.new } else { &view.old };
+    // Both sides live as long as the view.
+    for case in &side.cases {
+        *out.entry(case.name.as_str()).or_default() += 1;
+    }
+    out
+}
+
+fn code(view: &View<'_>, report: &mut Report) {
+    let (before, after) = (counts(view, false), counts(view, true));
+    for (name, count) in &before {
+        let now = after.get(name).copied().unwrap_or_default();
+        if now < *count {
+            let line = view.old.cases.iter().find(|case| case.name == *name).map(|case| case.line);
+            report.refuse(Code::DeletesTest, view.path, line, format!("the test `{name}` no longer exists as a test"));
+        } else if now > *count && matches!(view.lang, Lang::Python | Lang::Ruby | Lang::Php | Lang::Shell) {
+            let line = view.new.cases.iter().rev().find(|case| case.name == *name).map(|case| case.line);
+            report.refuse(Code::DeletesTest, view.path, line, format!("a second `{name}` replaces the first"));
+        }
+    }
+    // No single tests are known: fall back on how much is left.
+    if before.is_empty() {
+        let count = |side: &super::super::view::Side<'_>| side.region.iter().filter(|on| **on).count();
+        let (was, is) = (count(&view.old), count(&view.new));
+        if is * 2 < was {
+            report.refuse(Code::DeletesTest, view.path, None, "most of the test code is gone");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{codes, judged_in, unique};
+
+    #[test]
+    fn a_test_that_is_gone_is_a_deleted_test() {
+        let py = "def test_a():\n    assert f(1) == 2\n\n\ndef test_b():\n    assert f(2) == 3\n";
+        for new in [
+            "def test_b():\n    assert f(2) == 3\n".to_string(),
+            py.replace("def test_a", "def check_a"),
+            py.replace("def test_a():\n    assert f(1) == 2", "# def test_a():\n#     assert f(1) == 2"),
+            format!("\"\"\"\n{}\n\"\"\"\n", py.replace("test_b", "test_c")),
+            format!("{py}\n\ndef test_a():\n    pass\n"),
+        ] {
+            assert!(codes("tests/test_f.py", py, &new).contains(&"deletes-test".to_string()), "{new}");
+        }
+        let go = "package a\n\nfunc TestA(t *testing.T) {\n\tif F() != 1 {\n\t\tt.Fatal()\n\t}\n}\n";
+        assert!(codes("a_test.go", go, &go.replace("TestA", "testA")).contains(&"deletes-test".to_string()));
+        let java = "class ATest {\n  @Test void a() { assertEquals(1, f()); }\n}\n";
+        assert!(codes("src/test/java/ATest.java", java, &java.replace("@Test ", "")).contains(&"deletes-test".to_string()));
+        let ruby = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
+        assert!(codes("spec/a_spec.rb", ruby, &ruby.replace("it 'b'", "xample 'b'")).contains(&"deletes-test".to_string()));
+        let ts = "describe('a', () => {\n  it('b', () => {\n    expect(f()).toBe(1);\n  });\n});\n";
+        assert!(codes("src/a.spec.ts", ts, "describe('a', () => {\n});\n").contains(&"deletes-test".to_string()));
+        let rust = "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
+        assert!(codes("src/lib.rs", rust, "fn f() {}\n").contains(&"deletes-test".to_string()));
+        assert!(codes("src/lib.rs", rust, &rust.replace("#[test]", "#[allow(dead_code)]")).contains(&"deletes-test".to_string()));
+    }
+
+    #[test]
+    fn rows_of_data_count_as_tests() {
+        assert_eq!(codes("tests/data/rows.csv", "a,1\nb,2\n", "a,1\n"), ["deletes-test"]);
+        assert_eq!(codes("tests/data/rows.csv", "a,1\nb,2\n", "a,1\nb,3\n"), ["weakens-test", "permission-needed"]);
+        assert_eq!(unique(&judged_in(&[("testdata/out.golden", Some("x\n"), None)], &[], &[], &[])), ["deletes-test"]);
+    }
+
+    #[test]
+    fn adding_tests_is_free() {
+        let py = "import pytest\n\nfrom app import f\n\n\ndef test_a():\n    assert f(1) == 2\n";
+        assert!(codes("tests/test_f.py", py, &format!("{py}\n\ndef test_b():\n    assert f(2) == 3\n")).is_empty());
+        let imported = py.replace("import f", "import f, g");
+        assert!(codes("tests/test_f.py", py, &format!("{imported}\n\ndef test_b():\n    assert g(2) == 3\n")).is_empty());
+        let go = "package a\n\nfunc TestA(t *testing.T) {\n\tif F() != 1 {\n\t\tt.Fatal()\n\t}\n}\n";
+        assert!(codes("a_test.go", go, &format!("{go}\nfunc TestB(t *testing.T) {{\n\tif F() != 1 {{\n\t\tt.Fatal()\n\t}}\n}}\n")).is_empty());
+        let java = "class ATest {\n  @Test\n  void a() { assertEquals(1, f()); }\n}\n";
+        assert!(codes("src/test/java/ATest.java", java, "class ATest {\n  @Test\n  void a() { assertEquals(1, f()); }\n\n  @Test\n  void b() { assertEquals(2, g()); }\n}\n").is_empty());
+        let ruby = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
+        assert!(codes("spec/a_spec.rb", ruby, "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\n\n  it 'c' do\n    expect(g).to eq 2\n  end\nend\n").is_empty());
+        let rust = "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
+        assert!(codes("src/lib.rs", rust, &rust.replace("    }\n}\n", "    }\n\n    #[test]\n    fn b() {\n        assert_eq!(g(), 1);\n    }\n}\n")).is_empty());
+    }
+}

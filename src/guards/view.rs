@@ -1,0 +1,247 @@
+//! What the rules look at: every changed file tokenised once, with its role, its tests and what is new in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cases::{self, Case};
+use super::lex::{self, Lang, Token};
+use super::role::{Role, is_check_script, test_role};
+use super::{Context, glob_set};
+use crate::change::{Change, FileChange};
+
+/// One version of a file, tokenised.
+pub(super) struct Side<'a> {
+    pub(super) text: &'a str,
+    pub(super) tokens: Vec<Token<'a>>,
+    pub(super) cases: Vec<Case>,
+    /// Per token: whether it belongs to tests.
+    pub(super) region: Vec<bool>,
+}
+
+impl<'a> Side<'a> {
+    fn new(lang: Lang, text: &'a str, role: Role) -> Self {
+        let tokens = lex::tokens(lang, text);
+        let whole = matches!(role, Role::Test);
+        let inline = matches!(role, Role::Inline);
+        let cases = if whole || inline { cases::cases(lang, &tokens) } else { Vec::new() };
+        let region =
+            if inline || whole { cases::test_region(lang, &tokens, whole) } else { vec![false; tokens.len()] };
+        Self { text, tokens, cases, region }
+    }
+
+    /// Returns the test code that belongs to no single test, line by line.
+    pub(super) fn skeleton(&self) -> Vec<(String, u32)> {
+        let mut outside = self.region.clone();
+        for case in &self.cases {
+            outside[case.first..case.end].fill(false);
+        }
+        let kept: Vec<Token<'a>> = self.tokens.iter().zip(outside).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
+        lex::lines(&kept)
+    }
+
+    /// Says whether nothing in this version is a test.
+    pub(super) fn is_testless(&self) -> bool {
+        !self.region.contains(&true)
+    }
+}
+
+/// One changed file.
+pub(super) struct View<'a> {
+    pub(super) file: &'a FileChange,
+    pub(super) path: &'a str,
+    pub(super) role: Role,
+    pub(super) lang: Lang,
+    pub(super) old: Side<'a>,
+    pub(super) new: Side<'a>,
+    /// Lines of the new version whose code the old version does not have.
+    pub(super) added: BTreeSet<u32>,
+    /// Code lines of the old version that are gone: text and line.
+    pub(super) removed: Vec<(String, u32)>,
+    /// Whether the seed had this file, so that its tests and settings are protected.
+    pub(super) in_seed: bool,
+    /// Whether the file becomes what it was in the seed.
+    pub(super) restores_seed: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(file: &'a FileChange, scene: &Scene<'a>) -> Self {
+        let path = file.path.as_str();
+        let (old_text, new_text) = (file.old_text(), file.new_text());
+        let lang = Lang::of(path, if file.new.is_some() { new_text } else { old_text });
+        let mut role = test_role(path, file.old.as_ref().and_then(|v| v.text()));
+        if file.old.is_none() || role == Role::Source {
+            role = test_role(path, file.new.as_ref().and_then(|v| v.text()));
+        }
+        if scene.check_scripts.contains(path) && !matches!(role, Role::Test | Role::TestData) {
+            role = Role::CheckConfig;
+        }
+        let old = Side::new(lang, old_text, role);
+        let new = Side::new(lang, new_text, role);
+        let (added, removed) = difference(&lex::lines(&old.tokens), &lex::lines(&new.tokens));
+        let seed = scene.context.seed.read(path).ok().flatten();
+        let in_seed = seed.is_some();
+        let restores_seed = in_seed && seed == file.new;
+        Self { file, path, role, lang, old, new, added, removed, in_seed, restores_seed }
+    }
+
+    pub(super) fn is_created(&self) -> bool {
+        self.file.old.is_none()
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.new.is_none()
+    }
+
+    /// Says whether this file holds tests that stood before.
+    pub(super) fn has_old_tests(&self) -> bool {
+        match self.role {
+            Role::Test | Role::TestData => !self.is_created(),
+            Role::Inline => !self.old.is_testless(),
+            _ => false,
+        }
+    }
+
+    /// Returns the places of `pattern` in new code: on an added line, and more often than in the old version.
+    pub(super) fn grown(&self, pattern: &str) -> Vec<usize> {
+        let now = lex::find(&self.new.tokens, pattern);
+        let before = lex::find(&self.old.tokens, pattern).len();
+        if now.len() <= before {
+            return Vec::new();
+        }
+        now.into_iter().filter(|at| self.is_added(*at)).collect()
+    }
+
+    pub(super) fn is_added(&self, at: usize) -> bool {
+        self.added.contains(&self.new.tokens[at].line)
+    }
+
+    /// Says whether the token of the new version at `at` is product code.
+    pub(super) fn is_product(&self, at: usize) -> bool {
+        matches!(self.role, Role::Source | Role::Inline) && !self.new.region[at]
+    }
+
+    /// Says whether the role makes this file program code of the product, tests inside or not.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.role, Role::Source | Role::Inline) && self.lang.is_code()
+    }
+
+    pub(super) fn line(&self, at: usize) -> u32 {
+        self.new.tokens.get(at).map_or(1, |t| t.line)
+    }
+}
+
+/// Returns the added lines of `new` and the removed lines of `old`. A line that only moved counts as neither.
+fn difference(old: &[(String, u32)], new: &[(String, u32)]) -> (BTreeSet<u32>, Vec<(String, u32)>) {
+    let old_text: Vec<&str> = old.iter().map(|(text, _)| text.as_str()).collect();
+    let new_text: Vec<&str> = new.iter().map(|(text, _)| text.as_str()).collect();
+    let mut added = BTreeSet::new();
+    let mut removed = Vec::new();
+    for op in similar::capture_diff_slices(similar::Algorithm::Myers, &old_text, &new_text) {
+        if op.tag() != similar::DiffTag::Equal {
+            removed.extend(old[op.old_range()].iter().cloned());
+            added.extend(new[op.new_range()].iter().map(|(_, line)| *line));
+        }
+    }
+    (added, removed)
+}
+
+/// Everything the rules may look at.
+pub(super) struct Scene<'a> {
+    pub(super) change: &'a Change,
+    pub(super) context: &'a Context<'a>,
+    pub(super) views: Vec<View<'a>>,
+    /// Scripts that the user's commands run.
+    pub(super) check_scripts: BTreeSet<String>,
+    allowed: globset::GlobSet,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(change: &'a Change, context: &'a Context<'a>) -> Self {
+        let allowed = glob_set(context.allow_change.iter().map(|allow| allow.glob.as_str()));
+        let check_scripts = check_scripts(context.commands, context.seed.paths());
+        let mut scene = Self { change, context, views: Vec::new(), check_scripts, allowed };
+        scene.views = change.files.iter().map(|file| View::new(file, &scene)).collect();
+        scene
+    }
+
+    pub(super) fn is_allowed(&self, path: &str) -> bool {
+        !path.is_empty() && self.allowed.is_match(path)
+    }
+
+    /// Returns the program words of the user's commands (`pytest`, `cargo`, `npm`).
+    pub(super) fn runs(&self, program: &str) -> bool {
+        self.context.commands.iter().any(|command| words(command).contains(&program))
+    }
+
+    /// Returns the paths of tests and test data in the seed.
+    pub(super) fn seed_tests(&self) -> Vec<&str> {
+        let paths = self.context.seed.paths();
+        paths.iter().map(String::as_str).filter(|p| matches!(test_role(p, None), Role::Test | Role::TestData)).collect()
+    }
+
+    /// Returns the values of literals that the seed's tests hold, trivial ones left out.
+    pub(super) fn test_literals(&self) -> BTreeMap<String, String> {
+        let mut out = BTreeMap::new();
+        for path in self.context.seed.paths() {
+            let Ok(Some(version)) = self.context.seed.read(path) else { continue };
+            let Some(text) = version.text() else { continue };
+            let role = test_role(path, Some(text));
+            if !matches!(role, Role::Test | Role::Inline) {
+                continue;
+            }
+            let side = Side::new(Lang::of(path, text), text, role);
+            for (token, on) in side.tokens.iter().zip(&side.region) {
+                if *on && matches!(token.kind, lex::Kind::Str | lex::Kind::Number) && is_telling(token) {
+                    out.insert(token.value().to_string(), path.clone());
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Says whether a literal is special enough to tell where it comes from.
+pub(super) fn is_telling(token: &Token<'_>) -> bool {
+    let value = token.value();
+    if token.is_str() {
+        return value.len() >= 2;
+    }
+    value.trim_matches(|c| c == '0' || c == '.').len() >= 2
+}
+
+/// Splits a shell command into words, quotes and operators left out.
+pub(super) fn words(command: &str) -> Vec<&str> {
+    command.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | '=')).filter(|w| !w.is_empty()).collect()
+}
+
+const INTERPRETERS: [&str; 15] =
+    ["python", "python3", "node", "bash", "sh", "zsh", "ruby", "php", "perl", "tsx", "ts-node", "deno", "bun", "run", "source"];
+
+/// Returns the files in `paths` that `commands` run as scripts of a check. The product's own programs (under
+/// `src`, `lib`, `bin`, `app`, `cmd`) are what is checked, unless their name says otherwise.
+pub(super) fn check_scripts(commands: &[String], paths: &[String]) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for command in commands {
+        let words = words(command);
+        for (index, word) in words.iter().enumerate() {
+            let path = word.trim_start_matches("./");
+            if !paths.iter().any(|known| known == path) {
+                continue;
+            }
+            let before = index.checked_sub(1).map(|i| words[i]);
+            let script = before.is_none_or(|word| {
+                let program = word.rsplit('/').next().unwrap_or(word);
+                INTERPRETERS.contains(&program) || program.starts_with("python3.")
+            }) || word.starts_with("./");
+            let product = path.split('/').next().is_some_and(|top| matches!(top, "src" | "lib" | "bin" | "app" | "cmd" | "pkg"));
+            if script && (!product || is_check_script(path)) && (path.contains('/') || is_named_check(path)) {
+                out.insert(path.to_string());
+            }
+        }
+    }
+    out
+}
+
+/// Says whether a script at the root is a check by its name; `app.py` at the root is the product.
+fn is_named_check(path: &str) -> bool {
+    ["lint", "check", "test", "verify", "validate", "accept", "smoke"].iter().any(|word| path.to_ascii_lowercase().contains(word))
+}
