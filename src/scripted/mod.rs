@@ -5,6 +5,7 @@
 
 mod http;
 mod reply;
+pub mod script;
 pub mod strict_schema;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
