@@ -117,15 +117,23 @@ impl ModelRequest {
 
     /// Returns the names of the tools the model may call, as far as the request lists them.
     pub fn tools(&self) -> Vec<String> {
+        /// Tools may stand in named groups.
+        fn collect(list: &Value, names: &mut Vec<String>) {
+            for tool in list.as_array().into_iter().flatten() {
+                if tool["tools"].is_array() {
+                    collect(&tool["tools"], names);
+                } else {
+                    names.extend(tool["name"].as_str().or_else(|| tool["type"].as_str()).map(String::from));
+                }
+            }
+        }
+        let mut names = Vec::new();
+        collect(&self.raw["tools"], &mut names);
         // Newer models get their tools in an input item instead of the request's own field.
-        let lists = self.raw["input"].as_array().into_iter().flatten().map(|item| &item["tools"]);
-        std::iter::once(&self.raw["tools"])
-            .chain(lists)
-            .filter_map(Value::as_array)
-            .flatten()
-            .filter_map(|tool| tool["name"].as_str().or_else(|| tool["type"].as_str()))
-            .map(String::from)
-            .collect()
+        for item in self.raw["input"].as_array().into_iter().flatten() {
+            collect(&item["tools"], &mut names);
+        }
+        names
     }
 
     /// Returns the value of a header; the name in lower case.
