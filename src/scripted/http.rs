@@ -2,6 +2,7 @@
 //!
 //! It never reads past the request it was asked for.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -163,7 +164,7 @@ pub(super) fn write<N: AsRef<str>, V: AsRef<str>>(
 ) -> Result<()> {
     let mut text = format!("HTTP/1.1 {status} {}\r\ncontent-length: {}\r\n", reason(status), body.len());
     for (name, value) in headers {
-        text.push_str(&format!("{}: {}\r\n", name.as_ref(), value.as_ref()));
+        let _ = write!(text, "{}: {}\r\n", name.as_ref(), value.as_ref());
     }
     text.push_str("\r\n");
     text.push_str(body);
