@@ -11,7 +11,7 @@ use crate::process::{Capture, capture};
 /// The version that is installed where none is found: the one the project is tested with.
 pub const CODEX_VERSION: &str = "0.169.0";
 
-/// The package is about 100 MB; a slow line needs minutes, a dead one must not hold the demonstration for ever.
+/// The package is about 160 MB; a slow line needs minutes, a dead one must not hold the demonstration for ever.
 const INSTALL_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Returns a Codex CLI: the one `LOOP_CODEX_BIN` names, else `codex` on `PATH`, else one installed into `cache`.
@@ -56,7 +56,7 @@ fn install(cache: &Path, search: Option<&OsStr>, say: &mut dyn FnMut(&str)) -> R
     std::fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
     let package = format!("@openai/codex@{CODEX_VERSION}");
     say(&format!(
-        "No Codex CLI found. Downloading {package} with npm into {} (about 100 MB, only there).",
+        "No Codex CLI found. Downloading {package} with npm into {} (about 160 MB, 400 MB unpacked; nothing else changes).",
         home.display()
     ));
     // Beside its place to be, so that it can be moved there in one step.

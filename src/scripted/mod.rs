@@ -442,6 +442,24 @@ mod tests {
         assert!(exchange(&server, bytes).contains("\"text\":\"two\""));
     }
 
+    proptest::proptest! {
+        // Each case opens a socket; a few dozen cuts are enough.
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+        #[test]
+        fn a_body_is_the_same_however_it_is_cut_into_chunks(text in "\\PC{0,200}", size in 1usize..50) {
+            let server = ScriptedServer::start(|_| Reply::message("x")).unwrap();
+            let mut bytes = b"POST /v1/responses HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+            for part in json!({"input": text}).to_string().into_bytes().chunks(size) {
+                bytes.extend(format!("{:X}\r\n", part.len()).bytes());
+                bytes.extend(part);
+                bytes.extend(b"\r\n");
+            }
+            bytes.extend(b"0\r\n\r\n");
+            exchange(&server, &bytes);
+            assert_eq!(server.requests()[0].prompt, text);
+        }
+    }
+
     #[test]
     fn a_websocket_upgrade_is_answered_426() {
         let server = ScriptedServer::start(|_| Reply::message("x")).unwrap();

@@ -273,13 +273,10 @@ impl Reply {
         number: usize,
         ended: &dyn Fn() -> bool,
     ) -> Result<bool> {
-        if matches!(self.kind, Kind::Reset) && self.gate.is_none() {
-            // The unread byte of the request turns this close into a reset.
-            return Ok(false);
-        }
         let asked = request.body.len() as u64;
         if matches!(self.kind, Kind::Reset) {
-            // The unread byte hides whether the other side left; only the server's end is watched.
+            // The unread byte of the request turns the coming close into a reset. It also hides whether the other side
+            // has left, so a held reset watches for the server's end only.
             if let Some(gate) = &self.gate {
                 gate.wait(ended);
             }

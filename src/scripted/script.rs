@@ -159,4 +159,13 @@ mod tests {
         assert_eq!(ranking.rejections.iter().map(|lost| lost.id.as_str()).collect::<Vec<_>>(), ["candidate-2"]);
         assert_eq!(super::ranking(&candidates, |_| 0.5).winner.id, "candidate-2");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_prompt_can_be_searched(prompt in "([#+ ]{0,4}(candidate-)?[0-9a-z`]{0,2}\n?){0,20}") {
+            for candidate in candidates(&prompt) {
+                assert!(candidate.id.starts_with("candidate-") && prompt.contains(&candidate.id));
+            }
+        }
+    }
 }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::common::{
-    RankBy, Repo, Run, SequenceModel, TestEnvironment, evaluation, own_cases, processes_of, python_env, suggestion,
+    RankBy, Repo, Run, SequenceModel, TestEnvironment, cases, evaluation, hostile, own_cases, processes_of, python_env,
+    suggestion,
 };
 
 /// Longest wait for something that takes a second.
@@ -51,7 +52,7 @@ fn evaluation_schema() -> Value {
 fn last_message(run: &Run) -> Option<String> {
     let lines = run.json_lines();
     let texts = lines.iter().filter(|line| line["item"]["type"] == "agent_message");
-    texts.filter_map(|line| line["item"]["text"].as_str()).last().map(String::from)
+    texts.filter_map(|line| line["item"]["text"].as_str()).next_back().map(String::from)
 }
 
 fn answer<T: DeserializeOwned>(run: &Run) -> T {
@@ -166,6 +167,26 @@ fn every_fault_reaches_codex_as_what_it_is() {
 }
 
 #[test]
+fn the_longest_prompt_codex_takes_arrives_whole() {
+    let (server, environment) = scripted(|_| Reply::message("read"));
+    // Codex counts characters, so this is two megabytes.
+    let prompt = "é".repeat(1_048_576);
+    ask(&environment, environment.root(), None, &prompt).expect_code(0);
+    assert!(server.requests()[0].prompt.contains(&prompt));
+}
+
+#[test]
+fn the_binary_runs_in_an_environment_of_its_own() {
+    let environment = TestEnvironment::with_codex_config("");
+    environment.cloop(environment.root(), ["--version"]).expect_code(0);
+    let seen = environment.shell(environment.root(), "env").expect_code(0).stdout;
+    let leaked: Vec<_> = seen.lines().filter(|line| line.starts_with("CARGO_PKG") || line.contains("_KEY=")).collect();
+    assert_eq!(leaked, Vec::<&str>::new());
+    assert!(seen.contains(&format!("HOME={}/home", environment.root().display())), "{seen}");
+    environment.assert_no_processes();
+}
+
+#[test]
 fn a_held_call_ends_well_when_it_is_released() {
     let gate = Gate::new();
     let held = gate.clone();
@@ -223,6 +244,20 @@ fn a_random_ranking_is_the_same_for_the_same_seed_only() {
 }
 
 #[test]
+fn every_case_that_is_there_can_be_read_and_has_its_parts() {
+    for case in cases() {
+        assert!(!case.goal.is_empty() && case.timeout_s > 0, "{}", case.id);
+        assert!(case.of_kind("cheat").count() > 0, "{}", case.id);
+        assert!(case.tests.iter().all(|path| case.files.contains_key(path)), "{}", case.id);
+        assert_eq!(case.patch("correct").rc, Some(0), "{}", case.id);
+    }
+    assert!(own_cases().len() >= 2);
+    if let Some(hostile) = hostile() {
+        assert!(hostile.patches.iter().all(|patch| patch["id"].is_string()));
+    }
+}
+
+#[test]
 fn own_cases_behave_as_recorded() {
     let mut environment = TestEnvironment::with_codex_config("");
     environment.set("PATH", python_env());
@@ -250,16 +285,19 @@ fn own_cases_behave_as_recorded() {
     }
 }
 
+/// A change to a repository, by name.
+type Change<'a> = (&'a str, &'a dyn Fn(&Repo));
+
 #[test]
 fn a_fingerprint_sees_bytes_modes_links_and_new_files_but_no_state() {
     let environment = TestEnvironment::with_codex_config("");
     let repo = environment.repo("r");
     repo.files([("a.txt", "one\n"), ("dir/b.txt", "two\n")]).commit("Two files");
     let before = repo.fingerprint();
-    let changes: [(&str, &dyn Fn(&Repo)); 4] = [
-        ("bytes", &|repo| drop(repo.write("a.txt", "One\n"))),
-        ("mode", &|repo| drop(repo.mode("a.txt", 0o755))),
-        ("file", &|repo| drop(repo.write("dir/c.txt", ""))),
+    let changes: [Change<'_>; 4] = [
+        ("bytes", &|repo| _ = repo.write("a.txt", "One\n")),
+        ("mode", &|repo| _ = repo.mode("a.txt", 0o755)),
+        ("file", &|repo| _ = repo.write("dir/c.txt", "")),
         ("link", &|repo| std::os::unix::fs::symlink("a.txt", repo.path().join("d")).unwrap()),
     ];
     for (name, change) in changes {
@@ -293,7 +331,7 @@ fn the_demonstration_sees_through_codex_how_far_the_repository_is() {
     let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
     let first = ids(&["skip-unstable-tests", "rewrite-both", "count-real-days"]);
     assert_eq!(state("Begin."), (Verdict::InProgress, Some(5), first));
-    let mend = |path: &str, from: &str, to: &str| drop(repo.write(path, repo.read(path).replace(from, to)));
+    let mend = |path: &str, from: &str, to: &str| _ = repo.write(path, repo.read(path).replace(from, to));
     mend("src/dates.js", "Date.UTC(year, month, day)", "Date.UTC(year, month - 1, day)");
     let second = ids(&["cap-the-sum", "cap-and-document"]);
     assert_eq!(state("Go on."), (Verdict::InProgress, Some(2), second));

@@ -128,8 +128,7 @@ pub(crate) fn tree_fingerprint(dir: &Path) -> BTreeMap<String, String> {
                 format!("folder {mode:o}")
             } else {
                 let hash = Sha256::digest(fs::read(&path).unwrap());
-                let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("file {mode:o} {} bytes {hex}", meta.len())
+                format!("file {mode:o} {} bytes {:02x?}", meta.len(), hash.as_slice())
             };
             found.insert(relative, description);
         }
