@@ -1,0 +1,19 @@
+//! What the integration tests stand on. It fails where something is missing; it never skips.
+#![allow(dead_code, unused_imports, reason = "a toolbox: not every tool is in use at every time")]
+
+mod cases;
+mod environment;
+mod process_table;
+mod repo;
+mod run;
+mod sequence;
+mod tools;
+
+pub(crate) use cases::{Case, CasePatch, Hostile, Malformed, cases, hostile, own_cases};
+pub(crate) use environment::TestEnvironment;
+pub(crate) use loop_companion::scripted::script::{evaluation, issue, proposal, ranking, suggestion};
+pub(crate) use process_table::{Entry, processes_of};
+pub(crate) use repo::{Repo, tree_fingerprint};
+pub(crate) use run::{Run, Running};
+pub(crate) use sequence::{RankBy, SequenceModel};
+pub(crate) use tools::{codex_bin, python_env};
