@@ -8,3 +8,4 @@ pub mod checks;
 pub mod guards;
 pub mod patch;
 pub mod process;
+pub mod workspace;
