@@ -272,22 +272,11 @@ impl Workspace {
             differences.iter().filter(|one| one.new.is_none()).map(|one| one.path.as_str()).collect();
         for one in differences {
             let state = states.entry(one.path.clone()).or_insert(PathState::Other);
-            if *state == PathState::AtFrom && one.new.is_some() && self.in_the_way(&root, &one.path, &folders, &gone)? {
+            if *state == PathState::AtFrom && one.new.is_some() && in_the_way(&root, &one.path, &folders, &gone)? {
                 *state = PathState::Other;
             }
         }
         Ok(states)
-    }
-
-    /// Says whether writing `path` would run into something that the same change does not remove.
-    fn in_the_way(&self, root: &Root, path: &str, folders: &HashSet<&str>, gone: &BTreeSet<&str>) -> Result<bool> {
-        if let Parent::Blocked(parent) = root.look_at_parents(path)? {
-            return Ok(!gone.contains(parent.as_str()));
-        }
-        if folders.contains(path) {
-            return Ok(root.files_below(path)?.iter().any(|file| !gone.contains(file.as_str())));
-        }
-        Ok(false)
     }
 
     /// Returns what git would record for these paths, with `tree` as the base that decides about line ends.
@@ -458,9 +447,9 @@ impl Workspace {
         for record in listing.split(|byte| *byte == 0) {
             let [x, _, b' ', path @ ..] = record else { continue };
             if *x == b'?' {
-                dirty.untracked += 1
+                dirty.untracked += 1;
             } else {
-                dirty.tracked += 1
+                dirty.tracked += 1;
             }
             if dirty.shown.len() < limit {
                 dirty.shown.push(String::from_utf8_lossy(path).into_owned());
@@ -475,6 +464,17 @@ impl Drop for Workspace {
         // Left-overs go with the private git directory.
         let _ = std::fs::remove_file(&self.index);
     }
+}
+
+/// Says whether writing `path` would run into something that the same change does not remove.
+fn in_the_way(root: &Root, path: &str, folders: &HashSet<&str>, gone: &BTreeSet<&str>) -> Result<bool> {
+    if let Parent::Blocked(parent) = root.look_at_parents(path)? {
+        return Ok(!gone.contains(parent.as_str()));
+    }
+    if folders.contains(path) {
+        return Ok(root.files_below(path)?.iter().any(|file| !gone.contains(file.as_str())));
+    }
+    Ok(false)
 }
 
 /// Says whether some parent of the path is there but is no folder, so that the path cannot be in this tree. `known`

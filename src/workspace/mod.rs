@@ -15,6 +15,8 @@ mod worktree;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use dependencies::{CloneBudget, CloneMethod, CloneReport, clone_dependencies};
 pub use folder::{ChangedKind, ChangedPath, DirtyPaths, PathState, Workspace, Written};

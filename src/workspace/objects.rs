@@ -3,7 +3,7 @@
 use super::git::Repository;
 use crate::change::{Change, FileChange, FileMode, FileVersion, Tree};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -187,8 +187,12 @@ impl Repository {
 
     /// Returns the tree that `change` makes of `base`.
     ///
-    /// Returns an error if git refuses a path (`..`, `.git`, a file where a folder is needed).
+    /// Returns an error if a path reaches out (`..`, `.git`), or the change does not fit the base: a file where a
+    /// folder is needed, or a new version that is already there.
     pub fn write_change(&self, base: &str, change: &Change) -> Result<String> {
+        for file in &change.files {
+            super::files::names(&file.path)?;
+        }
         let index = TemporaryIndex::new(self);
         self.load_index(&self.empty_folder(), index.path(), base)?;
         let new = || change.files.iter().filter_map(|file| file.new.as_ref().map(|new| (file, new)));
@@ -206,11 +210,17 @@ impl Repository {
             } else {
                 ids.next().context("hash-object gave too few ids")?
             };
-            ensure!(!file.path.contains('\0'), "{:?}: a path cannot hold a NUL", file.path);
             info.extend(format!("{} {id}\t{}\0", new.mode.as_git(), file.path).into_bytes());
         }
         self.on_objects(index.path(), &["update-index", "-z", "--index-info"], info)?;
-        self.write_tree(&self.empty_folder(), index.path())
+        let tree = self.write_tree(&self.empty_folder(), index.path())?;
+        // Git skips names it holds to be unsafe, and drops a file that is in the way of a new folder.
+        let differences = self.differences(base, &tree)?;
+        let found: BTreeSet<&str> = differences.iter().map(|one| one.path.as_str()).collect();
+        if let Some(path) = found.symmetric_difference(&change.paths()).next() {
+            bail!("the change does not fit tree {base} at {path}");
+        }
+        Ok(tree)
     }
 
     /// Writes an index as a tree and returns its id.

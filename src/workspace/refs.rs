@@ -38,6 +38,14 @@ impl Repository {
         Ok(String::from_utf8_lossy(&id).trim().to_owned())
     }
 
+    /// Returns the id of the commit that a name (a branch, `HEAD`, an id) stands for now.
+    pub fn resolve(&self, name: &str) -> Result<String> {
+        let name = format!("{name}^{{commit}}");
+        let args = ["rev-parse", "--verify", "-q", "--end-of-options", &name].map(OsStr::new);
+        let id = self.real(&args, Vec::new())?;
+        Ok(String::from_utf8_lossy(&id).trim().to_owned())
+    }
+
     /// Sets a ref under `refs/cloop/`.
     ///
     /// Returns an error if the name is outside it or the ref is not at what is expected.

@@ -49,6 +49,7 @@ impl Worktree {
     /// Returns an error if the folder would lie in the repository, or git or the disk refuses.
     pub fn create(repository: &Repository, commit: &str, cache_dir: &Path, run_id: &str) -> Result<Self> {
         let path = place(repository, cache_dir, run_id)?;
+        let commit = repository.resolve(commit)?;
         remove(repository, &path, run_id)?;
         let reason = format!("{LOCK_REASON}{run_id}");
         let args = [
@@ -61,13 +62,13 @@ impl Worktree {
             OsStr::new(&reason),
             OsStr::new("--"),
             path.as_os_str(),
-            OsStr::new(commit),
+            OsStr::new(&commit),
         ];
         repository.real(&args, Vec::new())?;
         let private = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(&path, private).with_context(|| format!("make {} private", path.display()))?;
         let workspace = Workspace::of_our_own(repository, &path);
-        workspace.check_out(commit)?;
+        workspace.check_out(&commit)?;
         let made = Self { run_id: run_id.to_owned(), repository: repository.clone(), workspace };
         made.share_index()?;
         Ok(made)
