@@ -223,9 +223,8 @@ fn share_file(source: &Path, target: &Path) -> Result<()> {
 /// Makes `target` a file that shares its storage with `source`.
 #[cfg(target_os = "macos")]
 fn share_file(source: &Path, target: &Path) -> Result<()> {
-    // `std::fs::copy` uses clonefile here, but does not tell whether it could; `cp -c` copies where it cannot, so
-    // the two are one for the caller.
-    std::fs::copy(source, target)?;
+    let from = File::open(source)?;
+    rustix::fs::fclonefileat(&from, rustix::fs::CWD, target, rustix::fs::CloneFlags::empty())?;
     Ok(())
 }
 

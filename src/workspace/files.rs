@@ -2,7 +2,7 @@
 //! links. Knows nothing of git but that `.git` is not to be written.
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -188,7 +188,7 @@ impl Root {
                 let fd = rustix::fs::openat(&at, &temporary, flags, Mode::from_raw_mode(0o600))?;
                 let mut file = std::fs::File::from(fd);
                 file.write_all(&std::fs::read(source)?)?;
-                let mut bits = from.mode() & 0o7777;
+                let mut bits = (from.mode() & 0o7777) as RawMode;
                 if let Some(stat) = before.as_ref().filter(|_| is(FileType::RegularFile)) {
                     bits = kept_bits(stat.st_mode & 0o7777, bits & 0o100 != 0, trust_mode);
                     // Only root can give a file back to its owner; for others it is theirs already.
@@ -198,7 +198,7 @@ impl Root {
                         let _ = std::os::unix::fs::fchown(&file, Some(user), Some(group));
                     }
                 }
-                rustix::fs::fchmod(&file, Mode::from_raw_mode(bits as rustix::fs::RawMode))?;
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
                 file.sync_data()?;
             }
             rustix::fs::renameat(&at, &temporary, &at, name)?;
@@ -229,8 +229,16 @@ impl Root {
 
     /// Makes the names in the folders of these paths durable, as far as the folders still exist.
     pub(super) fn sync_folders<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Result<()> {
-        let folders: std::collections::BTreeSet<&str> =
-            paths.map(|path| path.rsplit_once('/').map_or("", |(folder, _)| folder)).collect();
+        let mut folders = std::collections::BTreeSet::new();
+        for path in paths {
+            // All of them on the way: any may have been made just now.
+            let mut rest = path;
+            while let Some((folder, _)) = rest.rsplit_once('/') {
+                folders.insert(folder);
+                rest = folder;
+            }
+            folders.insert("");
+        }
         for folder in folders {
             let inside = if folder.is_empty() { "x".to_owned() } else { format!("{folder}/x") };
             if self.look_at_parents(&inside)? == Parent::Folder
@@ -245,7 +253,7 @@ impl Root {
 }
 
 /// Returns the permission bits of a rewritten file.
-fn kept_bits(before: u32, executable: bool, trust_mode: bool) -> u32 {
+fn kept_bits(before: RawMode, executable: bool, trust_mode: bool) -> RawMode {
     if !trust_mode || (before & 0o100 != 0) == executable {
         before
     } else if executable {

@@ -17,6 +17,13 @@ use std::time::Duration;
 /// Longest run time of one git command: hashing a very large tree on a slow disk takes minutes, a hang takes longer.
 const GIT_LIMIT: Duration = Duration::from_secs(900);
 
+/// How the private git directories are named.
+const PRIVATE_PREFIX: &str = "cloop-git-";
+
+/// Age from which an unlocked private git directory counts as left behind: none is without its lock for longer than
+/// the instant between the two calls that make it.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
+
 /// The oldest git whose options are used here: 2.36 brought `worktree list -z`.
 const OLDEST_GIT: (u32, u32) = (2, 36);
 
@@ -250,6 +257,8 @@ struct Inner {
     head: Head,
     object_format: String,
     taken_over: Vec<(String, String)>,
+    /// Held open while the private directory is in use; see `sweep`.
+    _lock: std::fs::File,
     private: tempfile::TempDir,
     counter: AtomicU64,
 }
@@ -299,7 +308,7 @@ impl Repository {
             .map_err(|_| anyhow!("the path of {} inside the repository is not UTF-8", dir.display()))?;
         let head = read_head(&git, &root)?.ok_or(DiscoverError::NoCommit)?;
         let taken_over = read_settings(&git, &root)?;
-        let private = make_private(&root, &git_dir, &common_dir, &object_format)?;
+        let (private, lock) = make_private(&root, &git_dir, &common_dir, &object_format)?;
         let inner = Inner {
             git,
             root,
@@ -310,6 +319,7 @@ impl Repository {
             head,
             object_format,
             taken_over,
+            _lock: lock,
             private,
             counter: AtomicU64::new(0),
         };
@@ -474,16 +484,24 @@ fn read_settings(git: &Git, root: &Path) -> Result<Vec<(String, String)>> {
 /// Makes the private git directory in the temporary folder, or in the git directory where that folder is part of
 /// the work tree. Exclusions and attributes of the repository are copied now: what a check writes there later must
 /// not hide its files.
-fn make_private(root: &Path, git_dir: &Path, common_dir: &Path, object_format: &str) -> Result<tempfile::TempDir> {
+fn make_private(
+    root: &Path,
+    git_dir: &Path,
+    common_dir: &Path,
+    object_format: &str,
+) -> Result<(tempfile::TempDir, std::fs::File)> {
     let temporary = std::env::temp_dir();
     let inside = temporary.canonicalize().is_ok_and(|dir| dir.starts_with(root));
     let parent = if inside { git_dir.to_owned() } else { temporary };
+    sweep(&parent);
     let private = tempfile::Builder::new()
-        .prefix("cloop-git-")
+        .prefix(PRIVATE_PREFIX)
         .tempdir_in(&parent)
         .with_context(|| format!("make a private git directory in {}", parent.display()))?;
     let dir = private.path();
-    let make = || -> std::io::Result<()> {
+    let make = || -> std::io::Result<std::fs::File> {
+        let lock = std::fs::File::create(dir.join("in-use"))?;
+        lock.lock()?;
         for folder in ["refs", "objects", "info", "empty"] {
             std::fs::create_dir(dir.join(folder))?;
         }
@@ -504,8 +522,23 @@ fn make_private(root: &Path, git_dir: &Path, common_dir: &Path, object_format: &
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(lock)
     };
-    make().with_context(|| format!("fill the private git directory {}", dir.display()))?;
-    Ok(private)
+    let lock = make().with_context(|| format!("fill the private git directory {}", dir.display()))?;
+    Ok((private, lock))
+}
+
+/// Removes the private git directories of processes that were killed: ours to open, old, and locked by nobody.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().as_bytes().starts_with(PRIVATE_PREFIX.as_bytes()) {
+            continue;
+        }
+        let Ok(lock) = std::fs::File::open(entry.path().join("in-use")) else { continue };
+        let age = lock.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > LEFT_BEHIND) && lock.try_lock().is_ok() {
+            // Another user's cannot be opened; what cannot be removed costs a little space only.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }

@@ -30,14 +30,17 @@ fn change(files: &[(&str, Option<FileVersion>, Option<FileVersion>)]) -> Change 
     Change::new(files.collect())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "goes where a version may be missing")]
 fn text(content: &str) -> Option<FileVersion> {
     Some(FileVersion::regular(content))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "goes where a version may be missing")]
 fn executable(content: &str) -> Option<FileVersion> {
     Some(FileVersion { mode: FileMode::Executable, content: content.into() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "goes where a version may be missing")]
 fn link(target: &str) -> Option<FileVersion> {
     Some(FileVersion { mode: FileMode::Symlink, content: target.into() })
 }
@@ -777,7 +780,9 @@ fn ignored_dependency_folders_are_cloned_with_times_modes_and_links() {
     fixture.chmod("node_modules/a", 0o555);
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(1_500_000_000, 123_000_000);
     let set = |path: &str| std::fs::File::open(fixture.root.join(path)).unwrap().set_modified(old).unwrap();
-    ["node_modules/a/index.js", "node_modules/a", "node_modules"].iter().for_each(|path| set(path));
+    for path in ["node_modules/a/index.js", "node_modules/a", "node_modules"] {
+        set(path);
+    }
     let repository = fixture.repository();
     let cache = tempfile::tempdir().unwrap();
     let worktree = Worktree::create(&repository, "HEAD", cache.path(), "r").unwrap();
@@ -908,4 +913,79 @@ proptest! {
         done(workspace.materialise(&two, &one).unwrap());
         prop_assert_eq!(workspace.changed_since(&one).unwrap(), []);
     }
+}
+
+#[test]
+fn a_sparse_checkout_with_a_sparse_index_counts_as_whole() {
+    let fixture = Fixture::new();
+    for path in ["in/x", "out/c/y", "out/d/z", "top"] {
+        fixture.write(path, "1\n");
+    }
+    fixture.commit_all();
+    fixture.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "in"]);
+    assert!(!fixture.root.join("out").exists());
+    let before = users(&fixture);
+    let repository = fixture.repository();
+    let workspace = Workspace::of_user(&repository).unwrap();
+    let seed = repository.head().tree.clone();
+    assert_eq!(workspace.dirty_paths(10).unwrap(), DirtyPaths::default());
+    assert_eq!(workspace.snapshot().unwrap(), seed);
+    let outside = repository.write_change(&seed, &change(&[("out/c/y", text("1\n"), text("2\n"))])).unwrap();
+    assert_eq!(land(&workspace, &seed, &outside).unwrap(), Landed::TreeChanged(vec!["out/c/y".to_owned()]));
+    let inside = repository.write_change(&seed, &change(&[("in/x", text("1\n"), text("2\n"))])).unwrap();
+    assert_eq!(land(&workspace, &seed, &inside).unwrap(), Landed::Written(vec!["in/x".to_owned()]));
+    assert_eq!(users(&fixture), before);
+}
+
+#[test]
+fn other_encodings_and_meaningless_mode_bits_are_respected() {
+    let fixture = Fixture::new();
+    fixture.write(".gitattributes", "*.u16 text working-tree-encoding=UTF-16LE eol=lf\n*.id ident\n");
+    fixture.write("f.id", "$Id$\n");
+    fixture.write("tool", "t\n");
+    fixture.commit_all();
+    fixture.git(&["config", "core.fileMode", "false"]);
+    fixture.chmod("tool", 0o755);
+    let repository = fixture.repository();
+    let workspace = Workspace::of_user(&repository).unwrap();
+    let seed = workspace.snapshot().unwrap();
+    assert_eq!(seed, repository.head().tree);
+    let wanted =
+        [("a.u16", None, text("hé\n")), ("f.id", text("$Id$\n"), text("$Id$ x\n")), ("tool", text("t\n"), text("u\n"))];
+    let result = repository.write_change(&seed, &change(&wanted)).unwrap();
+    assert!(matches!(land(&workspace, &seed, &result).unwrap(), Landed::Written(paths) if paths.len() == 3));
+    let utf16: Vec<u8> = "hé\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(fixture.read("a.u16"), utf16);
+    let blob = fixture.git(&["rev-parse", &format!("{result}:f.id")]);
+    assert_eq!(String::from_utf8(fixture.read("f.id")).unwrap(), format!("$Id: {blob} $ x\n"));
+    assert_eq!(fixture.mode("tool"), 0o755);
+    assert_eq!(Workspace::of_user(&repository).unwrap().snapshot().unwrap(), result);
+}
+
+#[test]
+fn a_sha256_repository_has_worktrees_too() {
+    let fixture = Fixture::with(&["--object-format=sha256"]);
+    fixture.write("a", "1\n");
+    fixture.commit_all();
+    let repository = fixture.repository();
+    assert_eq!(repository.object_format(), "sha256");
+    let cache = tempfile::tempdir().unwrap();
+    let worktree = Worktree::create(&repository, "HEAD", cache.path(), "r").unwrap();
+    assert_eq!(worktree.workspace().snapshot().unwrap(), repository.head().tree);
+    repository.set_ref("refs/cloop/r/1", &repository.head().commit, ExpectedRef::Missing).unwrap();
+    assert_eq!(git_in(worktree.path(), &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn the_private_git_directory_goes_with_the_repository() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1\n");
+    fixture.commit_all();
+    let repository = fixture.repository();
+    let private = repository.private_dir().to_owned();
+    let workspace = Workspace::of_user(&repository).unwrap();
+    drop(repository);
+    assert!(private.exists(), "the workspace still needs it");
+    drop(workspace);
+    assert!(!private.exists());
 }
