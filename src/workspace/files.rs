@@ -24,6 +24,16 @@ pub(super) struct Root {
     path: PathBuf,
 }
 
+/// What a file looked like when it was judged; another look means that somebody else wrote it since. The change
+/// time is no part of it: replacing one of two hard links moves that of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    mode: u32,
+}
+
 /// What stands in the way of a path, seen from the root.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parent {
@@ -114,6 +124,19 @@ impl Root {
         }
     }
 
+    /// Returns the look of the file or link at `path`, or `None` where there is none.
+    pub(super) fn stamp(&self, path: &str) -> Option<Stamp> {
+        let meta = self.path.join(path).symlink_metadata().ok().filter(|meta| !meta.is_dir())?;
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        Some(Stamp { inode: meta.ino(), size: meta.size(), modified, mode: meta.mode() })
+    }
+
+    /// Returns an error if `path` no longer looks as it did.
+    pub(super) fn ensure_still(&self, path: &str, stamp: Option<Stamp>) -> Result<()> {
+        ensure!(self.stamp(path) == stamp, "{} changed while it was to be replaced", self.path.join(path).display());
+        Ok(())
+    }
+
     /// Returns every file, link or special file below the folder at `path`, as paths from the root. Names that are
     /// not UTF-8 come lossily: good for saying what is in the way, not for touching it.
     pub(super) fn files_below(&self, path: &str) -> Result<Vec<String>> {
@@ -164,8 +187,15 @@ impl Root {
 
     /// Puts a copy of `source` (a file or a link, not followed) at `path`: written beside it, synced, renamed over
     /// it. A file that was there keeps its permission bits; only the executable bit follows the source, and only
-    /// where `trust_mode` says that the bit means anything. Empty folders in the way are removed.
-    pub(super) fn put(&self, source: &Path, path: &str, trust_mode: bool) -> Result<()> {
+    /// where `trust_mode` says that the bit means anything. Empty folders in the way are removed. `last_look` is
+    /// called just before the rename and can still refuse it.
+    pub(super) fn put(
+        &self,
+        source: &Path,
+        path: &str,
+        trust_mode: bool,
+        last_look: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let (at, name) = self.parent(path, true)?.context("folders were not made")?;
         let before = match rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(stat),
@@ -201,6 +231,7 @@ impl Root {
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
                 file.sync_data()?;
             }
+            last_look()?;
             rustix::fs::renameat(&at, &temporary, &at, name)?;
             Ok(())
         };
@@ -306,6 +337,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_written_by_somebody_else_in_between_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("source");
+        let target = root.path().join("target");
+        std::fs::write(&source, "ours").unwrap();
+        std::fs::write(&target, "judged").unwrap();
+        let opened = Root::open(root.path()).unwrap();
+        let seen = opened.stamp("target");
+        opened.ensure_still("target", seen).unwrap();
+        let written = opened.put(&source, "target", true, || {
+            std::fs::write(&target, "just saved by the user")?;
+            opened.ensure_still("target", seen)
+        });
+        assert!(written.is_err());
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "just saved by the user");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
     fn nothing_is_written_or_removed_through_a_linked_folder() {
         let root = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
@@ -313,7 +363,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
         let source = outside.path().join("kept");
         let opened = Root::open(root.path()).unwrap();
-        assert!(opened.put(&source, "link/new", true).is_err());
+        assert!(opened.put(&source, "link/new", true, || Ok(())).is_err());
         opened.remove("link/kept").unwrap();
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
     }

@@ -2,7 +2,7 @@
 //!
 //! Observes through an index of its own, so the user's is never written. Writes files only through `files`.
 
-use super::files::{Parent, Root};
+use super::files::{Parent, Root, Stamp};
 use super::git::Repository;
 use super::objects::{Difference, Entry, TemporaryIndex};
 use crate::change::FileMode;
@@ -327,6 +327,9 @@ impl Workspace {
         for one in &differences {
             root.sweep_beside(&one.path)?;
         }
+        // Before the judgement: what changes after it must not be overwritten.
+        let looks: HashMap<String, Option<Stamp>> =
+            differences.iter().map(|one| (one.path.clone(), root.stamp(&one.path))).collect();
         let states = self.states(from, to, &differences)?;
         let blocked: Vec<String> =
             states.iter().filter(|(_, state)| **state == PathState::Other).map(|(path, _)| path.clone()).collect();
@@ -340,23 +343,35 @@ impl Workspace {
             let submodule = [&one.old, &one.new].into_iter().flatten().any(|entry| entry.mode == FileMode::Submodule);
             ensure!(!submodule, "{}: a submodule cannot be moved here", one.path);
         }
-        self.write(&root, to, &to_write)?;
+        self.write(&root, to, &to_write, Some(&looks))?;
         self.expect(to)?;
         self.refresh()?;
         Ok(Written::Done(to_write.into_keys().collect()))
     }
 
-    /// Removes the paths without an entry, then writes the others as git would check them out of `tree`.
-    fn write(&self, root: &Root, tree: &str, paths: &BTreeMap<String, Option<Entry>>) -> Result<()> {
-        let staged =
-            self.stage(tree, paths.iter().filter(|(_, entry)| entry.is_some()).map(|(path, _)| path.as_str()))?;
+    /// Removes the paths without an entry, then writes the others as git would check them out of `tree`. With
+    /// `looks`, a path that no longer looks so is an error.
+    fn write(
+        &self,
+        root: &Root,
+        tree: &str,
+        paths: &BTreeMap<String, Option<Entry>>,
+        looks: Option<&HashMap<String, Option<Stamp>>>,
+    ) -> Result<()> {
+        let present = paths.iter().filter(|(_, entry)| entry.is_some()).map(|(path, _)| path);
+        let staged = self.stage(tree, present.clone().map(String::as_str))?;
         let trust_mode = self.repository.trusts_file_mode();
+        let last_look = |path: &String| match looks.and_then(|looks| looks.get(path)) {
+            Some(stamp) => root.ensure_still(path, *stamp),
+            None => Ok(()),
+        };
         let write = || -> Result<()> {
             for (path, _) in paths.iter().filter(|(_, entry)| entry.is_none()) {
+                last_look(path)?;
                 root.remove(path)?;
             }
-            for (path, _) in paths.iter().filter(|(_, entry)| entry.is_some()) {
-                root.put(&staged.join(path), path, trust_mode)?;
+            for path in present {
+                root.put(&staged.join(path), path, trust_mode, || last_look(path))?;
             }
             root.sync_folders(paths.keys().map(String::as_str))
         };
@@ -414,7 +429,7 @@ impl Workspace {
                 }
             }
         }
-        self.write(&root, tree, &to_write)?;
+        self.write(&root, tree, &to_write, None)?;
         Ok(left)
     }
 
