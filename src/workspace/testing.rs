@@ -24,6 +24,7 @@ impl Fixture {
         let mut args = vec!["init", "-q", "-b", "main"];
         args.extend(init);
         fixture.git(&args);
+        fixture.git(&["config", "core.autocrlf", "false"]);
         fixture
     }
 
@@ -61,15 +62,25 @@ impl Fixture {
 }
 
 pub(super) fn git_in(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("git")
+    let output = try_git_in(dir, args);
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+pub(super) fn try_git_in(dir: &Path, args: &[&str]) -> std::process::Output {
+    let mut command = Command::new("git");
+    // Tests may run in a hook, with variables that lead elsewhere.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+        command.env_remove(name);
+    }
+    command
         .args(["-c", "user.name=User", "-c", "user.email=user@example.org", "-c", "protocol.file.allow=always"])
         .args(args)
         .current_dir(dir)
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .output()
-        .unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        .unwrap()
 }
 
 /// Everything below a folder that is nobody else's to write: name to permission bits and bytes. Objects may be
