@@ -231,9 +231,12 @@ impl Workspace {
     }
 
     /// Returns how the folder differs from `tree`, sorted by path. Reads only files whose size or times changed.
+    /// Nested repositories are named in a folder of our own only: in the user's they are the user's.
     pub fn changed_since(&self, tree: &str) -> Result<Vec<ChangedPath>> {
         self.expect(tree)?;
-        let seen = self.look()?.into_iter().map(|seen| {
+        let mut seen = self.look()?;
+        seen.retain(|seen| self.owned || seen.kind != ChangedKind::NestedRepository);
+        let seen = seen.into_iter().map(|seen| {
             let path = String::from_utf8(seen.path).map_err(|error| {
                 anyhow::anyhow!("changed path is not UTF-8: {}", String::from_utf8_lossy(error.as_bytes()))
             })?;
