@@ -5,6 +5,7 @@
 pub mod answers;
 pub mod change;
 pub mod checks;
+pub mod codex;
 pub mod guards;
 pub mod patch;
 pub mod process;
