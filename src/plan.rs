@@ -104,7 +104,9 @@ pub enum Land {
 /// A glob of test or configuration paths the loop may change, with the user's reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AllowChange {
+    /// Which paths; `**` crosses folders, a pattern that names a folder means all in it.
     pub glob: String,
+    /// Why, in the user's words; null where none were given.
     pub reason: Option<String>,
 }
 

@@ -173,6 +173,32 @@ pub fn call(
     })
 }
 
+/// Reads the outcome of a call whose caller died, from the event stream in its folder: `None` unless the turn had
+/// ended there. What was answered was paid for, and need not be asked again.
+///
+/// Returns an error if the stream exists but cannot be read.
+pub fn recover(folder: &Path) -> anyhow::Result<Option<(Outcome, Usage)>> {
+    let path = folder.join(EVENTS_FILE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    let mut parser = EventParser::new();
+    let mut digest = Digest::default();
+    let mut events = parser.push(&bytes);
+    events.extend(parser.finish());
+    for event in &events {
+        digest.add(event);
+    }
+    let Some(usage) = digest.usage else { return Ok(None) };
+    let outcome = classify(Exit::Code { code: 0 }, &digest, "", Timestamp::now(), &TimeZone::system());
+    if let Outcome::Answer(text) = &outcome {
+        write(&folder.join(ANSWER_FILE), text.as_bytes())?;
+    }
+    Ok(matches!(outcome, Outcome::Answer(_)).then_some((outcome, usage)))
+}
+
 /// Follows the event stream while Codex writes it.
 struct Follower<'a> {
     control: &'a mut dyn Control,

@@ -17,7 +17,7 @@ const MAX_RESCUES_PER_LINE: usize = 16;
 const NOISE_CHARS: usize = 200;
 
 /// Tokens of a call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Tokens sent, the cached ones included.
@@ -33,6 +33,20 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Adds another call's tokens.
+    pub fn add(&mut self, other: &Self) {
+        self.input += other.input;
+        self.cached_input += other.cached_input;
+        self.output += other.output;
+        self.reasoning += other.reasoning;
+        self.estimated |= other.estimated;
+    }
+
+    /// Returns input plus output.
+    pub fn total(&self) -> u64 {
+        self.input + self.output
+    }
+
     /// Returns an estimate at four characters a token, what English and code come to on average.
     pub fn estimate(prompt_chars: usize, answer_chars: usize) -> Self {
         let tokens = |chars: usize| chars.div_ceil(4) as u64;

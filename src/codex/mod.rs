@@ -11,3 +11,9 @@ pub mod locate;
 pub mod outcome;
 pub mod prompt;
 pub mod schema;
+
+pub use answer::{Misfit, parse};
+pub use call::{CallOutcome, CallRequest, call, recover};
+pub use command::Access;
+pub use events::Usage;
+pub use outcome::{Failure, FailureClass, Outcome};

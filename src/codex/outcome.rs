@@ -17,7 +17,7 @@ use super::events::{Event, Item, Phase, Usage};
 use crate::process::Exit;
 
 /// Why a call gave no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
     /// Nobody is signed in, or the key or token is not taken.

@@ -225,21 +225,31 @@ pub trait Prompt: Serialize {
     where
         Self: Sized,
     {
-        render_bounded(Self::TEMPLATE, self)
+        self.render_within(MAX_PROMPT_CHARS)
+    }
+
+    /// Returns the text to send, cut to at most this many characters: for a model whose context a longer one overran.
+    ///
+    /// Returns an error only if the template and the type disagree.
+    fn render_within(&self, max_chars: usize) -> anyhow::Result<String>
+    where
+        Self: Sized,
+    {
+        render_bounded(Self::TEMPLATE, self, max_chars)
     }
 }
 
-fn render_bounded(template: &str, context: &impl Serialize) -> anyhow::Result<String> {
+fn render_bounded(template: &str, context: &impl Serialize, max_chars: usize) -> anyhow::Result<String> {
     let full = serde_json::to_value(context).context("prepare a prompt")?;
     let mut limits = Limits { text: MAX_TEXT_CHARS, items: MAX_ITEMS, goal: MAX_GOAL_CHARS };
     loop {
         let text = render_within(template, &full, limits)?;
-        if text.chars().count() <= MAX_PROMPT_CHARS {
+        if text.chars().count() <= max_chars {
             return Ok(text);
         }
         match limits.tighter() {
             Some(tighter) => limits = tighter,
-            None => return Ok(cut_middle(&text, MAX_PROMPT_CHARS)),
+            None => return Ok(cut_middle(&text, max_chars)),
         }
     }
 }
@@ -264,7 +274,7 @@ impl Prompt for RepairAnswer {
     const TEMPLATE: &'static str = "repair-answer";
 
     fn render(&self) -> anyhow::Result<String> {
-        Ok(format!("{}\n\n{}", self.question.trim_end(), render_bounded(Self::TEMPLATE, self)?))
+        Ok(format!("{}\n\n{}", self.question.trim_end(), render_bounded(Self::TEMPLATE, self, MAX_PROMPT_CHARS)?))
     }
 }
 

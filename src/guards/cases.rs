@@ -131,7 +131,19 @@ const RUST_MODIFIERS: [&str; 7] = ["pub", "async", "const", "extern", "crate", "
 fn is_rust_test(attribute: &[Token<'_>]) -> bool {
     let path_end = attribute.iter().position(|t| !(t.is_word() || t.is("::"))).unwrap_or(attribute.len());
     attribute[..path_end].last().is_some_and(|last| {
-        matches!(last.text, "test" | "rstest" | "test_case" | "quickcheck" | "wasm_bindgen_test" | "proptest" | "case" | "bench" | "test_log" | "googletest")
+        matches!(
+            last.text,
+            "test"
+                | "rstest"
+                | "test_case"
+                | "quickcheck"
+                | "wasm_bindgen_test"
+                | "proptest"
+                | "case"
+                | "bench"
+                | "test_log"
+                | "googletest"
+        )
     })
 }
 
@@ -278,7 +290,13 @@ fn calls(tokens: &[Token<'_>]) -> Vec<Case> {
             containers.push(Container { name: title, end });
             at = open + 1;
         } else {
-            out.push(Case { name: qualified(&containers, &title), first: at, body: title_end, end, line: tokens[at].line });
+            out.push(Case {
+                name: qualified(&containers, &title),
+                first: at,
+                body: title_end,
+                end,
+                line: tokens[at].line,
+            });
             at = end;
         }
     }
@@ -331,8 +349,26 @@ fn call_at(tokens: &[Token<'_>], at: usize) -> Option<(usize, usize, bool)> {
 }
 
 const ANNOTATIONS: [&str; 20] = [
-    "Test", "ParameterizedTest", "RepeatedTest", "TestFactory", "TestTemplate", "Fact", "Theory", "TestMethod", "DataTestMethod", "TestCase", "TestCaseSource",
-    "SkippableFact", "SkippableTheory", "Property", "Benchmark", "Example", "DataProvider", "TestWith", "WpfFact", "StaFact",
+    "Test",
+    "ParameterizedTest",
+    "RepeatedTest",
+    "TestFactory",
+    "TestTemplate",
+    "Fact",
+    "Theory",
+    "TestMethod",
+    "DataTestMethod",
+    "TestCase",
+    "TestCaseSource",
+    "SkippableFact",
+    "SkippableTheory",
+    "Property",
+    "Benchmark",
+    "Example",
+    "DataProvider",
+    "TestWith",
+    "WpfFact",
+    "StaFact",
 ];
 
 /// Tests written as functions or methods with a body in braces.
@@ -375,7 +411,10 @@ fn body_of(tokens: &[Token<'_>], at: usize) -> Option<(usize, usize)> {
     if !(name.is_word() || name.is_str() && name.text.starts_with('`')) || !tokens[at + 1].is("(") {
         return None;
     }
-    if matches!(name.text, "if" | "for" | "while" | "switch" | "catch" | "return" | "func" | "function" | "using" | "lock" | "foreach") {
+    if matches!(
+        name.text,
+        "if" | "for" | "while" | "switch" | "catch" | "return" | "func" | "function" | "using" | "lock" | "foreach"
+    ) {
         return None;
     }
     let mut index = close_of(tokens, at + 1);
@@ -424,19 +463,33 @@ fn is_test_method(lang: Lang, tokens: &[Token<'_>], first: usize, at: usize, bod
     let name = tokens[at].value();
     let header = &tokens[first..at];
     let capital = |prefix: &str| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || !rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || !rest.starts_with(|c: char| c.is_ascii_lowercase()))
     };
     match lang {
         Lang::Go => {
-            header.iter().any(|t| t.is("func")) && ["Test", "Benchmark", "Fuzz", "Example"].iter().any(|prefix| capital(prefix))
+            header.iter().any(|t| t.is("func"))
+                && ["Test", "Benchmark", "Fuzz", "Example"].iter().any(|prefix| capital(prefix))
         }
         Lang::C => {
-            matches!(name, "TEST" | "TEST_F" | "TEST_P" | "TYPED_TEST" | "TEST_CASE" | "SCENARIO" | "SECTION" | "BOOST_AUTO_TEST_CASE" | "START_TEST")
-                || (name.starts_with("test_") && !header.is_empty() && body > at)
+            matches!(
+                name,
+                "TEST"
+                    | "TEST_F"
+                    | "TEST_P"
+                    | "TYPED_TEST"
+                    | "TEST_CASE"
+                    | "SCENARIO"
+                    | "SECTION"
+                    | "BOOST_AUTO_TEST_CASE"
+                    | "START_TEST"
+            ) || (name.starts_with("test_") && !header.is_empty() && body > at)
         }
         _ => {
             let marked = header.windows(2).any(|pair| {
-                (pair[0].is("@") || pair[0].is("[") || pair[0].is(",")) && pair[1].is_word() && ANNOTATIONS.contains(&pair[1].text)
+                (pair[0].is("@") || pair[0].is("[") || pair[0].is(","))
+                    && pair[1].is_word()
+                    && ANNOTATIONS.contains(&pair[1].text)
             });
             let declared = header.iter().any(|t| matches!(t.text, "void" | "function" | "func" | "fun" | "public"));
             marked || (declared && (capital("test") || name.starts_with("test_")))
@@ -479,7 +532,13 @@ fn blocks(tokens: &[Token<'_>]) -> Vec<Case> {
         if container {
             containers.push(Container { name: title, end });
         } else {
-            out.push(Case { name: qualified(&containers, &title), first: at, body: line_end.min(end), end, line: tokens[at].line });
+            out.push(Case {
+                name: qualified(&containers, &title),
+                first: at,
+                body: line_end.min(end),
+                end,
+                line: tokens[at].line,
+            });
             skip_to = end;
         }
     }
@@ -491,7 +550,10 @@ fn ruby_end(tokens: &[Token<'_>], starts: &[usize], index: usize) -> usize {
     let next = starts.get(index + 1).copied().unwrap_or(tokens.len());
     let line = &tokens[header..next];
     // The block opened on this line is closed on it, or there is none.
-    let opens = line.iter().filter(|t| matches!(t.text, "do" | "{" | "def" | "class" | "module" | "defmodule") && !t.is_str()).count();
+    let opens = line
+        .iter()
+        .filter(|t| matches!(t.text, "do" | "{" | "def" | "class" | "module" | "defmodule") && !t.is_str())
+        .count();
     let closes = line.iter().filter(|t| matches!(t.text, "end" | "}") && !t.is_str()).count();
     if opens <= closes {
         return next;
@@ -516,10 +578,21 @@ fn shell(tokens: &[Token<'_>]) -> Vec<Case> {
         let function = tokens.get(name).is_some_and(|t| t.text.starts_with("test"))
             && (keyword || tokens.get(name + 1).is_some_and(|t| t.is("(")));
         let open = (name..tokens.len().min(name + 6)).find(|i| tokens[*i].is("{"));
-        if starts_line && (bats || function) && let Some(open) = open {
+        if starts_line
+            && (bats || function)
+            && let Some(open) = open
+        {
             let col = tokens[at].col;
-            let end = (open + 1..tokens.len()).find(|i| tokens[*i].is("}") && tokens[*i].col <= col).map_or(tokens.len(), |i| i + 1);
-            out.push(Case { name: tokens[name].value().to_string(), first: at, body: open, end, line: tokens[at].line });
+            let end = (open + 1..tokens.len())
+                .find(|i| tokens[*i].is("}") && tokens[*i].col <= col)
+                .map_or(tokens.len(), |i| i + 1);
+            out.push(Case {
+                name: tokens[name].value().to_string(),
+                first: at,
+                body: open,
+                end,
+                line: tokens[at].line,
+            });
             at = end;
         } else {
             at += 1;
@@ -540,30 +613,72 @@ mod tests {
     #[test]
     fn tests_are_found_in_every_language() {
         assert_eq!(
-            names(Lang::Python, "class A(T):\n    @x(1)\n    def test_a(self):\n        def test_in(): pass\n        f(\n1)\n\n    def help(self): pass\n\ndef test_b():\n    pass\n"),
+            names(
+                Lang::Python,
+                "class A(T):\n    @x(1)\n    def test_a(self):\n        def test_in(): pass\n        f(\n1)\n\n    def help(self): pass\n\ndef test_b():\n    pass\n"
+            ),
             ["A > test_a", "test_b"]
         );
         assert_eq!(
-            names(Lang::Js, "describe('d', () => {\n  it('a', () => { x(/a/.test('b')) })\n  test.each([1,2])('n %s', (n) => {})\n})\ntest.skip('b', f)"),
+            names(
+                Lang::Js,
+                "describe('d', () => {\n  it('a', () => { x(/a/.test('b')) })\n  test.each([1,2])('n %s', (n) => {})\n})\ntest.skip('b', f)"
+            ),
             ["d > a", "d > n %s", "b"]
         );
         assert_eq!(
-            names(Lang::Rust, "mod tests { use super::*; #[test] fn a() { x(); } #[tokio::test(flavor = \"x\")] pub async fn b() {} fn c() {} }"),
+            names(
+                Lang::Rust,
+                "mod tests { use super::*; #[test] fn a() { x(); } #[tokio::test(flavor = \"x\")] pub async fn b() {} fn c() {} }"
+            ),
             ["tests > a", "tests > b"]
         );
-        assert_eq!(names(Lang::Go, "package a\nfunc TestA(t *testing.T) {\n}\nfunc (s *Suite) TestB() {}\nfunc Testify() {}\n"), ["TestA", "TestB"]);
         assert_eq!(
-            names(Lang::Java, "class PTest { @Test void a() throws E { x(); } @ParameterizedTest @ValueSource(ints = {1, 2}) void b(int x) {} void help() { if (a(1)) { b(); } } public void testOld() {} }"),
+            names(
+                Lang::Go,
+                "package a\nfunc TestA(t *testing.T) {\n}\nfunc (s *Suite) TestB() {}\nfunc Testify() {}\n"
+            ),
+            ["TestA", "TestB"]
+        );
+        assert_eq!(
+            names(
+                Lang::Java,
+                "class PTest { @Test void a() throws E { x(); } @ParameterizedTest @ValueSource(ints = {1, 2}) void b(int x) {} void help() { if (a(1)) { b(); } } public void testOld() {} }"
+            ),
             ["PTest > a", "PTest > b", "PTest > testOld"]
         );
-        assert_eq!(names(Lang::CSharp, "class T { [Fact] public void A() { } [Theory][InlineData(1)] public void B(int x) => C(x); }"), ["T > A", "T > B"]);
-        assert_eq!(names(Lang::Php, "class T extends TestCase { public function testA(): void { } #[Test] public function b() {} function c() {} }"), ["T > testA", "T > b"]);
         assert_eq!(
-            names(Lang::Ruby, "class TA < T\n  def test_a\n    x { 1 }\n  end\n  test \"b\" do\n    y\n  end\nend\ndescribe \"d\" do\n  it \"c\" do\n  end\n  it(\"e\") { z }\nend\n"),
+            names(
+                Lang::CSharp,
+                "class T { [Fact] public void A() { } [Theory][InlineData(1)] public void B(int x) => C(x); }"
+            ),
+            ["T > A", "T > B"]
+        );
+        assert_eq!(
+            names(
+                Lang::Php,
+                "class T extends TestCase { public function testA(): void { } #[Test] public function b() {} function c() {} }"
+            ),
+            ["T > testA", "T > b"]
+        );
+        assert_eq!(
+            names(
+                Lang::Ruby,
+                "class TA < T\n  def test_a\n    x { 1 }\n  end\n  test \"b\" do\n    y\n  end\nend\ndescribe \"d\" do\n  it \"c\" do\n  end\n  it(\"e\") { z }\nend\n"
+            ),
             ["TA > test_a", "TA > b", "d > c", "d > ( e )"]
         );
-        assert_eq!(names(Lang::Shell, "@test \"a\" {\n  run x\n}\ntest_b() {\n  y\n}\nhelp() {\n z\n}\n"), ["a", "test_b"]);
-        assert_eq!(names(Lang::C, "TEST(A, B) { x(); }\nTEST_CASE(\"c\") { }\nstatic void test_d(void) { }\nint main(void) { test_d(); }"), ["TEST ( A , B )", "TEST_CASE ( \"c\" )", "test_d ( void )"]);
+        assert_eq!(
+            names(Lang::Shell, "@test \"a\" {\n  run x\n}\ntest_b() {\n  y\n}\nhelp() {\n z\n}\n"),
+            ["a", "test_b"]
+        );
+        assert_eq!(
+            names(
+                Lang::C,
+                "TEST(A, B) { x(); }\nTEST_CASE(\"c\") { }\nstatic void test_d(void) { }\nint main(void) { test_d(); }"
+            ),
+            ["TEST ( A , B )", "TEST_CASE ( \"c\" )", "test_d ( void )"]
+        );
         assert_eq!(names(Lang::Elixir, "defmodule T do\n  test \"a\" do\n    assert x\n  end\nend\n"), ["T > a"]);
     }
 
@@ -572,7 +687,8 @@ mod tests {
         let text = "fn a() {}\n#[cfg(test)]\nmod t { fn b() {} }\nfn c() {}\n#[cfg(test)]\nuse x;\n";
         let tokens = lex::tokens(Lang::Rust, text);
         let region = test_region(Lang::Rust, &tokens, false);
-        let inside: Vec<&str> = tokens.iter().zip(region).filter(|(t, on)| *on && t.is_word()).map(|(t, _)| t.text).collect();
+        let inside: Vec<&str> =
+            tokens.iter().zip(region).filter(|(t, on)| *on && t.is_word()).map(|(t, _)| t.text).collect();
         assert_eq!(inside, ["cfg", "test", "mod", "t", "fn", "b", "cfg", "test", "use", "x"]);
     }
 }

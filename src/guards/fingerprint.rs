@@ -10,7 +10,14 @@ pub fn fingerprint(change: &Change) -> String {
     let mut files: Vec<String> = change
         .files
         .iter()
-        .map(|file| format!("{}\0{}\0{}", file.path, normal(&file.path, file.old.as_ref()), normal(&file.path, file.new.as_ref())))
+        .map(|file| {
+            format!(
+                "{}\0{}\0{}",
+                file.path,
+                normal(&file.path, file.old.as_ref()),
+                normal(&file.path, file.new.as_ref())
+            )
+        })
         .filter(|text| {
             let mut parts = text.split('\0').skip(1);
             parts.next() != parts.next()

@@ -260,9 +260,14 @@ impl<'a> Lexer<'a> {
         }
         let head = first.len_utf8();
         let len = head
-            + rest[head..].find(|c: char| !(c.is_alphanumeric() || c == '_' || (c == '$' && self.lang == Lang::Js))).unwrap_or(rest.len() - head);
+            + rest[head..]
+                .find(|c: char| !(c.is_alphanumeric() || c == '_' || (c == '$' && self.lang == Lang::Js)))
+                .unwrap_or(rest.len() - head);
         // `exit!` and `nil?` are names in Ruby and Elixir; `a != b` is not.
-        if matches!(self.lang, Lang::Ruby | Lang::Elixir) && rest[len..].starts_with(['!', '?']) && !rest[len + 1..].starts_with('=') {
+        if matches!(self.lang, Lang::Ruby | Lang::Elixir)
+            && rest[len..].starts_with(['!', '?'])
+            && !rest[len + 1..].starts_with('=')
+        {
             return len + 1;
         }
         len
@@ -363,7 +368,25 @@ impl<'a> Lexer<'a> {
             Kind::Punct => !matches!(last.text, ")" | "]" | "}" | "++" | "--"),
             Kind::Word => matches!(
                 last.text,
-                "return" | "typeof" | "case" | "in" | "of" | "delete" | "void" | "throw" | "new" | "else" | "do" | "if" | "unless" | "when" | "and" | "or" | "not" | "yield" | "await"
+                "return"
+                    | "typeof"
+                    | "case"
+                    | "in"
+                    | "of"
+                    | "delete"
+                    | "void"
+                    | "throw"
+                    | "new"
+                    | "else"
+                    | "do"
+                    | "if"
+                    | "unless"
+                    | "when"
+                    | "and"
+                    | "or"
+                    | "not"
+                    | "yield"
+                    | "await"
             ),
         }
     }
@@ -659,7 +682,10 @@ mod tests {
 
     #[test]
     fn docstrings_are_documentation() {
-        assert_eq!(words(Lang::Python, "def f():\n    \"\"\"pytest.skip(\n    \"\"\"\n    return \"a\"\n"), "def f ( ) : return \"a\"");
+        assert_eq!(
+            words(Lang::Python, "def f():\n    \"\"\"pytest.skip(\n    \"\"\"\n    return \"a\"\n"),
+            "def f ( ) : return \"a\""
+        );
     }
 
     proptest! {

@@ -22,6 +22,8 @@ pub use fingerprint::fingerprint;
 pub use restore::{Restoration, restore_seed_tests, restore_seed_tests_for};
 pub use role::{Role, test_role};
 
+pub use crate::plan::AllowChange;
+
 /// Why a proposal is refused, or what a reader should look at. The words are part of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -151,16 +153,6 @@ impl Judgement {
     }
 }
 
-/// A permission of the approved plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AllowChange {
-    /// Which paths; `**` crosses folders, a pattern that names a folder means all in it.
-    pub glob: String,
-    /// Why, in the user's words; null where none were given.
-    pub reason: Option<String>,
-}
-
 /// What a change is judged against.
 pub struct Context<'a> {
     /// The tree the change applies to.
@@ -225,6 +217,11 @@ impl Report {
             permitted: tidy(permitted),
         }
     }
+}
+
+/// Says whether the plan permits changes of tests or check configuration at this path.
+pub fn is_allowed(path: &str, allow_change: &[AllowChange]) -> bool {
+    glob_set(allow_change.iter().map(|allowed| allowed.glob.as_str())).is_match(path)
 }
 
 /// Builds a matcher of these globs; a pattern that is not a valid glob matches only itself.

@@ -21,41 +21,199 @@ pub enum Role {
     Source,
 }
 
-const TEST_DIRS: [&str; 11] =
-    ["test", "tests", "__tests__", "spec", "specs", "e2e", "testing", "unittests", "integration-tests", "testcases", "androidtest"];
+const TEST_DIRS: [&str; 11] = [
+    "test",
+    "tests",
+    "__tests__",
+    "spec",
+    "specs",
+    "e2e",
+    "testing",
+    "unittests",
+    "integration-tests",
+    "testcases",
+    "androidtest",
+];
 const DATA_DIRS: [&str; 10] = [
-    "testdata", "test-data", "test_data", "fixtures", "__fixtures__", "__snapshots__", "snapshots", "golden", "goldens", "cassettes",
+    "testdata",
+    "test-data",
+    "test_data",
+    "fixtures",
+    "__fixtures__",
+    "__snapshots__",
+    "snapshots",
+    "golden",
+    "goldens",
+    "cassettes",
 ];
 const DATA_SUFFIXES: [&str; 6] = [".snap", ".golden", ".expected", ".approved.txt", ".ambr", ".snap.new"];
 
 /// Files that only decide how checks run, by full name.
 const CONFIG_NAMES: [&str; 73] = [
-    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", ".coveragerc", "noxfile.py", "mypy.ini", ".mypy.ini",
-    ".flake8", ".pylintrc", "pylintrc", "ruff.toml", ".ruff.toml", "pyrightconfig.json", ".style.yapf", ".isort.cfg", ".pre-commit-config.yaml", "sitecustomize.py",
-    "usercustomize.py", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "bunfig.toml", ".nycrc", ".c8rc", ".swcrc", ".eslintignore",
-    ".prettierignore", ".stylelintignore", "biome.json", "biome.jsonc", "deno.json", "deno.jsonc", "tslint.json", "lerna.json", "nx.json", "turbo.json",
-    ".node-version", ".nvmrc", ".python-version", "rust-toolchain", "rust-toolchain.toml", "clippy.toml", ".clippy.toml", "rustfmt.toml", ".rustfmt.toml", "nextest.toml",
-    "deny.toml", "go.work", ".golangci.yml", ".golangci.yaml", ".golangci.toml", "phpunit.xml", "phpunit.xml.dist", "phpstan.neon", "phpstan.neon.dist", "psalm.xml",
-    ".rspec", ".rubocop.yml", "checkstyle.xml", "detekt.yml", ".editorconfig", "junit-platform.properties", "xunit.runner.json", "testng.xml", "Taskfile.yml", "Taskfile.yaml",
-    "justfile", ".envrc", ".ruby-version",
+    "conftest.py",
+    "pytest.ini",
+    ".pytest.ini",
+    "pytest.toml",
+    ".pytest.toml",
+    "tox.ini",
+    ".coveragerc",
+    "noxfile.py",
+    "mypy.ini",
+    ".mypy.ini",
+    ".flake8",
+    ".pylintrc",
+    "pylintrc",
+    "ruff.toml",
+    ".ruff.toml",
+    "pyrightconfig.json",
+    ".style.yapf",
+    ".isort.cfg",
+    ".pre-commit-config.yaml",
+    "sitecustomize.py",
+    "usercustomize.py",
+    ".npmrc",
+    ".yarnrc",
+    ".yarnrc.yml",
+    ".pnpmfile.cjs",
+    "bunfig.toml",
+    ".nycrc",
+    ".c8rc",
+    ".swcrc",
+    ".eslintignore",
+    ".prettierignore",
+    ".stylelintignore",
+    "biome.json",
+    "biome.jsonc",
+    "deno.json",
+    "deno.jsonc",
+    "tslint.json",
+    "lerna.json",
+    "nx.json",
+    "turbo.json",
+    ".node-version",
+    ".nvmrc",
+    ".python-version",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    "clippy.toml",
+    ".clippy.toml",
+    "rustfmt.toml",
+    ".rustfmt.toml",
+    "nextest.toml",
+    "deny.toml",
+    "go.work",
+    ".golangci.yml",
+    ".golangci.yaml",
+    ".golangci.toml",
+    "phpunit.xml",
+    "phpunit.xml.dist",
+    "phpstan.neon",
+    "phpstan.neon.dist",
+    "psalm.xml",
+    ".rspec",
+    ".rubocop.yml",
+    "checkstyle.xml",
+    "detekt.yml",
+    ".editorconfig",
+    "junit-platform.properties",
+    "xunit.runner.json",
+    "testng.xml",
+    "Taskfile.yml",
+    "Taskfile.yaml",
+    "justfile",
+    ".envrc",
+    ".ruby-version",
 ];
 /// Beginnings of names that only decide how checks run (`jest.config.ts`, `.eslintrc.cjs`, `tsconfig.test.json`).
 const CONFIG_STARTS: [&str; 23] = [
-    "jest.config.", "jest.setup.", "jest.preset.", "vitest.config.", "vitest.workspace.", "vitest.setup.", "vite.config.", "playwright.config.", "cypress.config.", "karma.conf.",
-    "ava.config.", ".mocharc", ".eslintrc", "eslint.config.", ".prettierrc", "prettier.config.", ".stylelintrc", "stylelint.config.", ".babelrc", "babel.config.",
-    "tsconfig", ".taprc", ".env",
+    "jest.config.",
+    "jest.setup.",
+    "jest.preset.",
+    "vitest.config.",
+    "vitest.workspace.",
+    "vitest.setup.",
+    "vite.config.",
+    "playwright.config.",
+    "cypress.config.",
+    "karma.conf.",
+    "ava.config.",
+    ".mocharc",
+    ".eslintrc",
+    "eslint.config.",
+    ".prettierrc",
+    "prettier.config.",
+    ".stylelintrc",
+    "stylelint.config.",
+    ".babelrc",
+    "babel.config.",
+    "tsconfig",
+    ".taprc",
+    ".env",
 ];
 const LOCK_NAMES: [&str; 18] = [
-    "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lockb", "bun.lock", "Cargo.lock", "poetry.lock", "Pipfile.lock", "uv.lock",
-    "pdm.lock", "go.sum", "Gemfile.lock", "composer.lock", "mix.lock", "gradle.lockfile", "packages.lock.json", "deno.lock",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lockb",
+    "bun.lock",
+    "Cargo.lock",
+    "poetry.lock",
+    "Pipfile.lock",
+    "uv.lock",
+    "pdm.lock",
+    "go.sum",
+    "Gemfile.lock",
+    "composer.lock",
+    "mix.lock",
+    "gradle.lockfile",
+    "packages.lock.json",
+    "deno.lock",
 ];
 const MIXED_NAMES: [&str; 26] = [
-    "package.json", "pyproject.toml", "Cargo.toml", "setup.cfg", "setup.py", "Makefile", "makefile", "GNUmakefile", "composer.json", "pom.xml",
-    "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "go.mod", "Gemfile", "Rakefile", "mix.exs", "CMakeLists.txt", "Pipfile",
-    "Directory.Build.props", "Directory.Build.targets", "gradle.properties", "build.sbt", "Package.swift", "pubspec.yaml",
+    "package.json",
+    "pyproject.toml",
+    "Cargo.toml",
+    "setup.cfg",
+    "setup.py",
+    "Makefile",
+    "makefile",
+    "GNUmakefile",
+    "composer.json",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "settings.gradle",
+    "settings.gradle.kts",
+    "go.mod",
+    "Gemfile",
+    "Rakefile",
+    "mix.exs",
+    "CMakeLists.txt",
+    "Pipfile",
+    "Directory.Build.props",
+    "Directory.Build.targets",
+    "gradle.properties",
+    "build.sbt",
+    "Package.swift",
+    "pubspec.yaml",
 ];
-const CHECK_WORDS: [&str; 14] =
-    ["lint", "linter", "check", "checks", "checker", "test", "tests", "verify", "validate", "typecheck", "accept", "acceptance", "smoke", "ci"];
+const CHECK_WORDS: [&str; 14] = [
+    "lint",
+    "linter",
+    "check",
+    "checks",
+    "checker",
+    "test",
+    "tests",
+    "verify",
+    "validate",
+    "typecheck",
+    "accept",
+    "acceptance",
+    "smoke",
+    "ci",
+];
 const TOOL_DIRS: [&str; 10] = ["tools", "tool", "scripts", "script", "ci", "hack", "dev", "qa", ".ci", "build-tools"];
 
 fn name_of(path: &str) -> &str {
@@ -70,7 +228,9 @@ pub(crate) fn is_lock(path: &str) -> bool {
 /// Says whether `path` is documentation by its name.
 pub(crate) fn is_doc(path: &str) -> bool {
     let name = name_of(path).to_ascii_lowercase();
-    [".md", ".rst", ".adoc", ".markdown"].iter().any(|ext| name.ends_with(ext)) || name.starts_with("license") || name.starts_with("readme")
+    [".md", ".rst", ".adoc", ".markdown"].iter().any(|ext| name.ends_with(ext))
+        || name.starts_with("license")
+        || name.starts_with("readme")
 }
 
 /// Returns what the file at `path` is for. `content` settles what the name leaves open (inline tests).
@@ -86,7 +246,9 @@ pub fn test_role(path: &str, content: Option<&str>) -> Role {
         }
         return Role::CheckConfig;
     }
-    if inside(&[".cargo", ".config", ".vscode", ".husky", ".mvn", "node_modules", ".yarn", "site-packages"]) || name.ends_with(".pth") {
+    if inside(&[".cargo", ".config", ".vscode", ".husky", ".mvn", "node_modules", ".yarn", "site-packages"])
+        || name.ends_with(".pth")
+    {
         return Role::CheckConfig;
     }
     if MIXED_NAMES.contains(&name) || name.ends_with("proj") && lang == Lang::Plain && name.contains('.') {
@@ -98,7 +260,10 @@ pub fn test_role(path: &str, content: Option<&str>) -> Role {
     if DATA_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
         return Role::TestData;
     }
-    let test_folder = inside(&TEST_DIRS) || folders.iter().any(|f| f.ends_with(".tests") || f.ends_with(".test") || f.ends_with("_tests") || f.ends_with("-tests"));
+    let test_folder = inside(&TEST_DIRS)
+        || folders
+            .iter()
+            .any(|f| f.ends_with(".tests") || f.ends_with(".test") || f.ends_with("_tests") || f.ends_with("-tests"));
     let data_folder = inside(&DATA_DIRS);
     if lang.is_code() {
         if test_folder || named_as_test(name) {
@@ -132,15 +297,22 @@ fn named_as_test(name: &str) -> bool {
     if lower.starts_with("test_") || lower == "test" || lower == "tests" {
         return true;
     }
-    for end in ["_test", "_tests", "-test", "-tests", ".test", ".tests", ".spec", "_spec", "-spec", ".e2e", ".cy", "_unittest"] {
+    for end in
+        ["_test", "_tests", "-test", "-tests", ".test", ".tests", ".spec", "_spec", "-spec", ".e2e", ".cy", "_unittest"]
+    {
         if lower.ends_with(end) {
             return true;
         }
     }
     // `FooTest.java`, `FooTests.cs`, `FooSpec.kt`, `TestFoo.java`: a capital tells the word from `latest`.
-    let camel = ["Test", "Tests", "TestCase", "Spec", "IT"].iter().any(|end| stem.ends_with(end) && stem.len() > end.len());
+    let camel =
+        ["Test", "Tests", "TestCase", "Spec", "IT"].iter().any(|end| stem.ends_with(end) && stem.len() > end.len());
     let leading = stem.strip_prefix("Test").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
-    (camel || leading) && matches!(ext, "java" | "kt" | "scala" | "groovy" | "cs" | "fs" | "php" | "swift" | "cpp" | "cc" | "m" | "mm" | "dart")
+    (camel || leading)
+        && matches!(
+            ext,
+            "java" | "kt" | "scala" | "groovy" | "cs" | "fs" | "php" | "swift" | "cpp" | "cc" | "m" | "mm" | "dart"
+        )
 }
 
 /// Says whether the name and place of a script say that it checks things (`tools/lint.py`, `scripts/check_types.sh`, `run-tests.sh`).
@@ -159,7 +331,14 @@ fn has_inline_tests(lang: Lang, text: &str) -> bool {
     let tokens = lex::tokens(lang, text);
     let has = |patterns: &[&str]| patterns.iter().any(|pattern| !lex::find(&tokens, pattern).is_empty());
     match lang {
-        Lang::Rust => has(&["# [ cfg ( test )", "# [ cfg ( all ( test", "# [ test ]", "# [ tokio :: test", "# [ rstest", "# [ test_case"]),
+        Lang::Rust => has(&[
+            "# [ cfg ( test )",
+            "# [ cfg ( all ( test",
+            "# [ test ]",
+            "# [ tokio :: test",
+            "# [ rstest",
+            "# [ test_case",
+        ]),
         Lang::Python => has(&["( unittest . TestCase )", "( TestCase )"]),
         Lang::Js => has(&["import . meta . vitest"]),
         Lang::Java => has(&["@ Test", "@ ParameterizedTest"]),
@@ -176,12 +355,30 @@ mod tests {
     #[test]
     fn names_tell_tests_in_many_languages() {
         for path in [
-            "tests/test_a.py", "a_test.go", "src/a.test.ts", "web/__tests__/a.tsx", "spec/models/a_spec.rb", "src/test/java/app/AppTest.java",
-            "App.Tests/PriceTests.cs", "tests/PriceTest.php", "test/price.bats", "tests/common/mod.rs", "lib/foo_test.exs", "src/tests.rs", "tests/__init__.py",
+            "tests/test_a.py",
+            "a_test.go",
+            "src/a.test.ts",
+            "web/__tests__/a.tsx",
+            "spec/models/a_spec.rb",
+            "src/test/java/app/AppTest.java",
+            "App.Tests/PriceTests.cs",
+            "tests/PriceTest.php",
+            "test/price.bats",
+            "tests/common/mod.rs",
+            "lib/foo_test.exs",
+            "src/tests.rs",
+            "tests/__init__.py",
         ] {
             assert_eq!(test_role(path, Some("x = 1")), Role::Test, "{path}");
         }
-        for path in ["src/latest.ts", "contest.py", "src/inspect.go", "src/attestation.rs", "lib/spectrum.rb", "src/greatest.java"] {
+        for path in [
+            "src/latest.ts",
+            "contest.py",
+            "src/inspect.go",
+            "src/attestation.rs",
+            "lib/spectrum.rb",
+            "src/greatest.java",
+        ] {
             assert_eq!(test_role(path, Some("x")), Role::Source, "{path}");
         }
     }

@@ -23,14 +23,82 @@ pub(super) enum Merged {
 
 /// Top-level keys of `package.json` and `composer.json` that configure tools which check.
 const JSON_KEYS: [&str; 25] = [
-    "jest", "mocha", "ava", "c8", "nyc", "tap", "vitest", "eslintConfig", "eslintIgnore", "prettier", "xo", "standard", "babel", "overrides", "resolutions", "packageManager", "workspaces", "husky",
-    "lint-staged", "config", "pnpm", "stylelint", "autoload-dev", "repositories", "imports",
+    "jest",
+    "mocha",
+    "ava",
+    "c8",
+    "nyc",
+    "tap",
+    "vitest",
+    "eslintConfig",
+    "eslintIgnore",
+    "prettier",
+    "xo",
+    "standard",
+    "babel",
+    "overrides",
+    "resolutions",
+    "packageManager",
+    "workspaces",
+    "husky",
+    "lint-staged",
+    "config",
+    "pnpm",
+    "stylelint",
+    "autoload-dev",
+    "repositories",
+    "imports",
 ];
 /// Packages that run or judge tests; their versions and sources are settings.
 const RUNNERS: [&str; 48] = [
-    "jest", "vitest", "mocha", "ava", "tap", "chai", "jasmine", "karma", "c8", "nyc", "ts-jest", "ts-node", "tsx", "typescript", "eslint", "prettier", "playwright", "@playwright/test", "cypress", "sinon", "assert", "expect",
-    "@jest/globals", "babel-jest", "pytest", "unittest2", "nose", "nose2", "tox", "nox", "hypothesis", "coverage", "mypy", "ruff", "flake8", "pylint", "pyright", "pluggy", "phpunit/phpunit", "rspec", "minitest", "rubocop",
-    "junit", "junit-jupiter", "testng", "xunit", "nunit", "pretty_assertions",
+    "jest",
+    "vitest",
+    "mocha",
+    "ava",
+    "tap",
+    "chai",
+    "jasmine",
+    "karma",
+    "c8",
+    "nyc",
+    "ts-jest",
+    "ts-node",
+    "tsx",
+    "typescript",
+    "eslint",
+    "prettier",
+    "playwright",
+    "@playwright/test",
+    "cypress",
+    "sinon",
+    "assert",
+    "expect",
+    "@jest/globals",
+    "babel-jest",
+    "pytest",
+    "unittest2",
+    "nose",
+    "nose2",
+    "tox",
+    "nox",
+    "hypothesis",
+    "coverage",
+    "mypy",
+    "ruff",
+    "flake8",
+    "pylint",
+    "pyright",
+    "pluggy",
+    "phpunit/phpunit",
+    "rspec",
+    "minitest",
+    "rubocop",
+    "junit",
+    "junit-jupiter",
+    "testng",
+    "xunit",
+    "nunit",
+    "pretty_assertions",
 ];
 
 fn name_of(path: &str) -> &str {
@@ -77,19 +145,48 @@ pub(super) fn merged(path: &str, seed: &str, current: &str, commands: &[String])
 /// Whether a script, target or task of this name is a check or part of one.
 fn is_check_name(name: &str) -> bool {
     const STARTS: [&str; 20] = [
-        "test", "pretest", "posttest", "lint", "prelint", "postlint", "check", "type", "tsc", "ci", "verify", "valid", "cover", "build", "prepare", "install", "preinstall", "postinstall", "e2e", "spec",
+        "test",
+        "pretest",
+        "posttest",
+        "lint",
+        "prelint",
+        "postlint",
+        "check",
+        "type",
+        "tsc",
+        "ci",
+        "verify",
+        "valid",
+        "cover",
+        "build",
+        "prepare",
+        "install",
+        "preinstall",
+        "postinstall",
+        "e2e",
+        "spec",
     ];
     let name = name.to_ascii_lowercase();
-    STARTS.iter().any(|start| name.starts_with(start)) || matches!(name.as_str(), "all" | "unit" | "compile" | "prebuild" | "postbuild" | "default")
+    STARTS.iter().any(|start| name.starts_with(start))
+        || matches!(name.as_str(), "all" | "unit" | "compile" | "prebuild" | "postbuild" | "default")
 }
 
 /// Returns the names among `known` that are checks, or that the commands or another such name call.
 fn called<'a>(known: &BTreeMap<&'a str, String>, commands: &[String]) -> Vec<&'a str> {
-    let mentions = |text: &str, name: &str| text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '.'))).any(|word| word == name);
-    let mut out: Vec<&'a str> = known.keys().filter(|name| is_check_name(name) || commands.iter().any(|command| mentions(command, name))).copied().collect();
+    let mentions = |text: &str, name: &str| {
+        text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '.'))).any(|word| word == name)
+    };
+    let mut out: Vec<&'a str> = known
+        .keys()
+        .filter(|name| is_check_name(name) || commands.iter().any(|command| mentions(command, name)))
+        .copied()
+        .collect();
     loop {
-        let more: Vec<&'a str> =
-            known.keys().filter(|name| !out.contains(name) && out.iter().any(|caller| mentions(&known[caller], name))).copied().collect();
+        let more: Vec<&'a str> = known
+            .keys()
+            .filter(|name| !out.contains(name) && out.iter().any(|caller| mentions(&known[caller], name)))
+            .copied()
+            .collect();
         if more.is_empty() {
             return out;
         }
@@ -105,7 +202,8 @@ fn json_settings(root: &Json, commands: &[String]) -> Settings {
         }
     }
     if let Some(Json::Object(scripts)) = root.get("scripts") {
-        let known: BTreeMap<&str, String> = scripts.iter().map(|(name, text)| (name.as_str(), text.to_string())).collect();
+        let known: BTreeMap<&str, String> =
+            scripts.iter().map(|(name, text)| (name.as_str(), text.to_string())).collect();
         for name in called(&known, commands) {
             out.insert(format!("scripts/{name}"), known[name].clone());
         }
@@ -267,13 +365,19 @@ fn ini_sections(text: &str) -> Vec<(String, String)> {
 }
 
 fn is_check_section(name: &str) -> bool {
-    !(name.is_empty() || matches!(name, "metadata" | "options" | "bdist_wheel" | "egg_info" | "sdist" | "build_ext") || (name.starts_with("options.") && name != "options.entry_points"))
+    !(name.is_empty()
+        || matches!(name, "metadata" | "options" | "bdist_wheel" | "egg_info" | "sdist" | "build_ext")
+        || (name.starts_with("options.") && name != "options.entry_points"))
 }
 
 fn ini_settings(text: &str) -> Settings {
     let mut out = Settings::new();
     for (name, body) in ini_sections(text).into_iter().filter(|(name, _)| is_check_section(name)) {
-        let lines: Vec<&str> = body.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['#', ';'])).collect();
+        let lines: Vec<&str> = body
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['#', ';']))
+            .collect();
         out.entry(name).or_default().push_str(&lines.join("\n"));
     }
     out
@@ -281,7 +385,11 @@ fn ini_settings(text: &str) -> Settings {
 
 fn merge_ini(seed: &str, current: &str) -> String {
     let mut out = String::new();
-    for (name, body) in ini_sections(current).iter().filter(|(name, _)| !is_check_section(name)).chain(ini_sections(seed).iter().filter(|(name, _)| is_check_section(name))) {
+    for (name, body) in ini_sections(current)
+        .iter()
+        .filter(|(name, _)| !is_check_section(name))
+        .chain(ini_sections(seed).iter().filter(|(name, _)| is_check_section(name)))
+    {
         let _ = name;
         out.push_str(body);
         if !out.is_empty() && !out.ends_with('\n') {
@@ -311,11 +419,17 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
             }
             continue;
         }
-        let rule = plain.split_once(':').filter(|(names, rest)| !names.contains('=') && !rest.starts_with('=') && !rest.starts_with(":="));
+        let rule = plain
+            .split_once(':')
+            .filter(|(names, rest)| !names.contains('=') && !rest.starts_with('=') && !rest.starts_with(":="));
         if let Some((names, needs)) = rule {
             let special = names.trim().starts_with('.');
             // Which targets are phony is of no weight, except for the checks themselves.
-            current = if special && names.trim() == ".PHONY" { Vec::new() } else { names.split_whitespace().map(str::to_string).collect() };
+            current = if special && names.trim() == ".PHONY" {
+                Vec::new()
+            } else {
+                names.split_whitespace().map(str::to_string).collect()
+            };
             for name in &current {
                 let body = targets.entry(name.clone()).or_default();
                 body.push(' ');
@@ -329,14 +443,41 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
     let known: BTreeMap<&str, String> = targets.iter().map(|(name, body)| (name.as_str(), body.clone())).collect();
     let used = called(&known, commands);
     let mut out = Settings::new();
-    for name in targets.keys().filter(|name| used.contains(&name.as_str()) || name.starts_with('.') || name.contains('%')) {
+    for name in
+        targets.keys().filter(|name| used.contains(&name.as_str()) || name.starts_with('.') || name.contains('%'))
+    {
         out.insert(format!("target/{name}"), targets[name].clone());
     }
     let recipes: String = used.iter().map(|name| known[name].as_str()).collect();
     for (index, global) in globals.iter().enumerate() {
-        let name = global.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).find(|word| !word.is_empty() && !matches!(*word, "export" | "override")).unwrap_or(global);
-        let special = matches!(name, "SHELL" | ".SHELLFLAGS" | "MAKEFLAGS" | "include" | "define" | "ifeq" | "ifneq" | "ifdef" | "ifndef" | "else" | "endif" | "endef" | "unexport" | "PATH" | "sinclude" | "load");
-        if special || global.starts_with("export") || recipes.contains(&format!("({name})")) || recipes.contains(&format!("{{{name}}}")) {
+        let name = global
+            .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
+            .find(|word| !word.is_empty() && !matches!(*word, "export" | "override"))
+            .unwrap_or(global);
+        let special = matches!(
+            name,
+            "SHELL"
+                | ".SHELLFLAGS"
+                | "MAKEFLAGS"
+                | "include"
+                | "define"
+                | "ifeq"
+                | "ifneq"
+                | "ifdef"
+                | "ifndef"
+                | "else"
+                | "endif"
+                | "endef"
+                | "unexport"
+                | "PATH"
+                | "sinclude"
+                | "load"
+        );
+        if special
+            || global.starts_with("export")
+            || recipes.contains(&format!("({name})"))
+            || recipes.contains(&format!("{{{name}}}"))
+        {
             out.insert(format!("global/{name}#{index}"), global.clone());
         }
     }
@@ -355,12 +496,15 @@ fn rest_settings(name: &str, text: &str) -> Settings {
         }
         let free = match name {
             "go.mod" => !(plain.starts_with("replace") || plain.contains("=>") || plain.starts_with("toolchain")),
-            "Gemfile" => !RUNNERS.iter().any(|runner| plain.contains(&format!("\"{runner}\"")) || plain.contains(&format!("'{runner}'"))),
+            "Gemfile" => !RUNNERS
+                .iter()
+                .any(|runner| plain.contains(&format!("\"{runner}\"")) || plain.contains(&format!("'{runner}'"))),
             "pom.xml" => {
                 if plain.starts_with("<dependencies>") {
                     inside = true;
                 }
-                let free = inside || ["<version>", "<description>", "<name>", "<url>"].iter().any(|tag| plain.starts_with(tag));
+                let free = inside
+                    || ["<version>", "<description>", "<name>", "<url>"].iter().any(|tag| plain.starts_with(tag));
                 if plain.starts_with("</dependencies>") {
                     inside = false;
                 }
@@ -379,12 +523,25 @@ fn rest_settings(name: &str, text: &str) -> Settings {
                 }
                 free
             }
-            _ if name.ends_with("proj") => plain.contains("<PackageReference") || plain.contains("<Version>") || plain.contains("<Description>"),
-            _ if name.starts_with("requirements") => {
-                let package = plain.split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))).next().unwrap_or_default();
-                !RUNNERS.contains(&package.to_ascii_lowercase().as_str()) && !plain.starts_with('-') && !plain.contains('@')
+            _ if name.ends_with("proj") => {
+                plain.contains("<PackageReference") || plain.contains("<Version>") || plain.contains("<Description>")
             }
-            "setup.py" => !(plain.contains("entry_points") || plain.contains("pytest11") || plain.contains("test_suite") || plain.contains("tests_require") || plain.contains("cmdclass")),
+            _ if name.starts_with("requirements") => {
+                let package = plain
+                    .split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.')))
+                    .next()
+                    .unwrap_or_default();
+                !RUNNERS.contains(&package.to_ascii_lowercase().as_str())
+                    && !plain.starts_with('-')
+                    && !plain.contains('@')
+            }
+            "setup.py" => {
+                !(plain.contains("entry_points")
+                    || plain.contains("pytest11")
+                    || plain.contains("test_suite")
+                    || plain.contains("tests_require")
+                    || plain.contains("cmdclass"))
+            }
             _ => plain.starts_with("version") || plain.starts_with("description"),
         };
         if !free {
@@ -410,19 +567,41 @@ mod tests {
     #[test]
     fn settings_are_told_from_the_rest() {
         assert_eq!(
-            names("package.json", r#"{"name":"a","description":"b","scripts":{"test":"npm run unit-x","unit-x":"node x","start":"node a"},"dependencies":{"left":"1"},"jest":{}}"#, &[]),
+            names(
+                "package.json",
+                r#"{"name":"a","description":"b","scripts":{"test":"npm run unit-x","unit-x":"node x","start":"node a"},"dependencies":{"left":"1"},"jest":{}}"#,
+                &[]
+            ),
             ["jest", "scripts/test", "scripts/unit-x"]
         );
-        assert_eq!(names("package.json", r#"{"scripts":{"start":"node a","smoke-it":"b"}}"#, &["npm run smoke-it"]), ["scripts/smoke-it"]);
         assert_eq!(
-            names("Cargo.toml", "[package]\nname='a'\nautotests=false\ndescription='x'\n[lib]\ntest=false\n[dependencies]\nserde='1'\n[[bin]]\nname='b'\ntest=false\n", &[]),
+            names("package.json", r#"{"scripts":{"start":"node a","smoke-it":"b"}}"#, &["npm run smoke-it"]),
+            ["scripts/smoke-it"]
+        );
+        assert_eq!(
+            names(
+                "Cargo.toml",
+                "[package]\nname='a'\nautotests=false\ndescription='x'\n[lib]\ntest=false\n[dependencies]\nserde='1'\n[[bin]]\nname='b'\ntest=false\n",
+                &[]
+            ),
             ["bin#0/test", "lib/test", "package/autotests"]
         );
         assert_eq!(
-            names("pyproject.toml", "[project]\nname='a'\ndependencies=['x']\n[tool.pytest.ini_options]\naddopts='-q'\n[tool.poetry]\nname='a'\n", &[]),
+            names(
+                "pyproject.toml",
+                "[project]\nname='a'\ndependencies=['x']\n[tool.pytest.ini_options]\naddopts='-q'\n[tool.poetry]\nname='a'\n",
+                &[]
+            ),
             ["tool/pytest"]
         );
-        assert_eq!(names("Makefile", "PY = python3\nX = 1\ntest: build\n\t$(PY) -m unittest\nbuild:\n\techo\nrun:\n\techo $(X)\n", &[]), ["global/PY#0", "target/build", "target/test"]);
+        assert_eq!(
+            names(
+                "Makefile",
+                "PY = python3\nX = 1\ntest: build\n\t$(PY) -m unittest\nbuild:\n\techo\nrun:\n\techo $(X)\n",
+                &[]
+            ),
+            ["global/PY#0", "target/build", "target/test"]
+        );
     }
 
     #[test]
@@ -432,16 +611,43 @@ mod tests {
         let now = "{\"name\":\"b\",\"scripts\":{\"test\":\"true\",\"start\":\"x\"},\"jest\":{},\"dependencies\":{\"left\":\"1\"}}";
         let Merged::Text(text) = merged("package.json", seed, now, &commands) else { panic!("no merge") };
         let json: Json = serde_json::from_str(&text).unwrap();
-        assert_eq!(json, serde_json::json!({"name": "b", "scripts": {"test": "node --test", "start": "x"}, "dependencies": {"left": "1"}}));
+        assert_eq!(
+            json,
+            serde_json::json!({"name": "b", "scripts": {"test": "node --test", "start": "x"}, "dependencies": {"left": "1"}})
+        );
 
-        let Merged::Text(text) = merged("Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\nautotests=false\n[dependencies]\nx='1'\n[lib]\ntest=false\n", &commands) else { panic!("no merge") };
+        let Merged::Text(text) = merged(
+            "Cargo.toml",
+            "[package]\nname='a'\n",
+            "[package]\nname='a'\nautotests=false\n[dependencies]\nx='1'\n[lib]\ntest=false\n",
+            &commands,
+        ) else {
+            panic!("no merge")
+        };
         let table: toml::Table = text.parse().unwrap();
-        assert!(table["package"].get("autotests").is_none() && table.get("dependencies").is_some() && table["lib"].get("test").is_none());
+        assert!(
+            table["package"].get("autotests").is_none()
+                && table.get("dependencies").is_some()
+                && table["lib"].get("test").is_none()
+        );
 
-        let Merged::Text(text) = merged("setup.cfg", "[metadata]\nname=a\n[tool:pytest]\naddopts=-q\n", "[metadata]\nname=b\n[tool:pytest]\naddopts=--co\n", &commands) else { panic!("no merge") };
+        let Merged::Text(text) = merged(
+            "setup.cfg",
+            "[metadata]\nname=a\n[tool:pytest]\naddopts=-q\n",
+            "[metadata]\nname=b\n[tool:pytest]\naddopts=--co\n",
+            &commands,
+        ) else {
+            panic!("no merge")
+        };
         assert_eq!(text, "[metadata]\nname=b\n[tool:pytest]\naddopts=-q\n");
 
-        assert_eq!(merged("Makefile", "test:\n\ta\n", "test:\n\ttrue\n", &commands), Merged::Whole("its settings cannot be told from the rest"));
-        assert_eq!(merged("package.json", seed, "{\"name\":\"b\",\"scripts\":{\"test\":\"node --test\"}}", &commands), Merged::Same);
+        assert_eq!(
+            merged("Makefile", "test:\n\ta\n", "test:\n\ttrue\n", &commands),
+            Merged::Whole("its settings cannot be told from the rest")
+        );
+        assert_eq!(
+            merged("package.json", seed, "{\"name\":\"b\",\"scripts\":{\"test\":\"node --test\"}}", &commands),
+            Merged::Same
+        );
     }
 }

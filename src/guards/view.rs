@@ -23,8 +23,7 @@ impl<'a> Side<'a> {
         let whole = matches!(role, Role::Test);
         let inline = matches!(role, Role::Inline);
         let cases = if whole || inline { cases::cases(lang, &tokens) } else { Vec::new() };
-        let region =
-            if inline || whole { cases::test_region(lang, &tokens, whole) } else { vec![false; tokens.len()] };
+        let region = if inline || whole { cases::test_region(lang, &tokens, whole) } else { vec![false; tokens.len()] };
         Self { text, tokens, cases, region }
     }
 
@@ -210,11 +209,16 @@ pub(super) fn is_telling(token: &Token<'_>) -> bool {
 
 /// Splits a shell command into words, quotes and operators left out.
 pub(super) fn words(command: &str) -> Vec<&str> {
-    command.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | '=')).filter(|w| !w.is_empty()).collect()
+    command
+        .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | '='))
+        .filter(|w| !w.is_empty())
+        .collect()
 }
 
-const INTERPRETERS: [&str; 15] =
-    ["python", "python3", "node", "bash", "sh", "zsh", "ruby", "php", "perl", "tsx", "ts-node", "deno", "bun", "run", "source"];
+const INTERPRETERS: [&str; 15] = [
+    "python", "python3", "node", "bash", "sh", "zsh", "ruby", "php", "perl", "tsx", "ts-node", "deno", "bun", "run",
+    "source",
+];
 
 /// Returns the files in `paths` that `commands` run as scripts of a check. The product's own programs (under
 /// `src`, `lib`, `bin`, `app`, `cmd`) are what is checked, unless their name says otherwise.
@@ -232,7 +236,8 @@ pub(super) fn check_scripts(commands: &[String], paths: &[String]) -> BTreeSet<S
                 let program = word.rsplit('/').next().unwrap_or(word);
                 INTERPRETERS.contains(&program) || program.starts_with("python3.")
             }) || word.starts_with("./");
-            let product = path.split('/').next().is_some_and(|top| matches!(top, "src" | "lib" | "bin" | "app" | "cmd" | "pkg"));
+            let product =
+                path.split('/').next().is_some_and(|top| matches!(top, "src" | "lib" | "bin" | "app" | "cmd" | "pkg"));
             if script && (!product || is_check_script(path)) && (path.contains('/') || is_named_check(path)) {
                 out.insert(path.to_string());
             }
@@ -243,5 +248,7 @@ pub(super) fn check_scripts(commands: &[String], paths: &[String]) -> BTreeSet<S
 
 /// Says whether a script at the root is a check by its name; `app.py` at the root is the product.
 fn is_named_check(path: &str) -> bool {
-    ["lint", "check", "test", "verify", "validate", "accept", "smoke"].iter().any(|word| path.to_ascii_lowercase().contains(word))
+    ["lint", "check", "test", "verify", "validate", "accept", "smoke"]
+        .iter()
+        .any(|word| path.to_ascii_lowercase().contains(word))
 }

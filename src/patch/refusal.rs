@@ -68,6 +68,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Returns the windows as text for a model: each path, then its lines with their numbers.
+    pub fn real_lines(&self) -> String {
+        let mut text = String::new();
+        for window in &self.windows {
+            text.push_str(&format!("{}:\n", window.path));
+            for (place, line) in window.lines.iter().enumerate() {
+                text.push_str(&format!("{:>5} {line}\n", window.first_line + place));
+            }
+        }
+        text
+    }
+
     /// Returns a refusal of the whole patch.
     pub(super) fn new(code: RefusalCode, cause: String) -> Self {
         Self { code, cause, path: None, hunk: None, windows: Vec::new() }

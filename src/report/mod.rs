@@ -1,9 +1,11 @@
 //! Views of a loop's state: typed documents for programs, text for people. Pure; printing is the command line's.
 
+mod progress;
 mod result;
 mod status;
 mod text;
 
+pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
 pub use status::{LoopStatus, StatusReport, status_report, step_name};
 pub use text::{plan_text, result_text, status_text, wrap};

@@ -13,6 +13,7 @@ use super::Runtime;
 use crate::answers::{Evaluation, Proposal, Ranking, Suggestion};
 use crate::change::Tree;
 use crate::checks::{self, Receipt};
+use crate::codex::call::ANSWER_FILE;
 use crate::codex::prompt::{self, Prompt};
 use crate::codex::{self, Access, CallRequest, Outcome};
 use crate::engine::event::{CallEnd, CallFailure, Event, FailureClass, Prepared, Proposed, Ranked};
@@ -48,9 +49,6 @@ pub struct CodexSetup {
     /// Whether commands in Codex's sandbox can read the repository; where not, prompts carry the files.
     pub can_read: bool,
 }
-
-/// Names of the files of a call's folder.
-const ANSWER_FILE: &str = "answer.txt";
 
 impl Runtime<'_> {
     /// Makes one call.

@@ -233,7 +233,7 @@ impl Runtime<'_> {
 
     /// Does something in the loop's folder. Where that finds the user's tree changed by somebody else, the loop stops
     /// for it, both versions kept, and `Some` is returned.
-    fn tree_changed(
+    pub(super) fn tree_changed(
         &mut self,
         act: impl FnOnce(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<anyhow::Result<()>>> {

@@ -7,6 +7,21 @@ use std::ffi::OsStr;
 /// The only namespace written here; the user's branches, tags and stash are out of reach by construction.
 const NAMESPACE: &str = "refs/cloop/";
 
+/// Returns the ref of the tree a run started from; the first ref of every run, with the goal's hash in its message.
+pub fn seed_ref(run_id: &str) -> String {
+    format!("{NAMESPACE}{run_id}/seed")
+}
+
+/// Returns the ref of the state an iteration accepted.
+pub fn iteration_ref(run_id: &str, iteration: u32) -> String {
+    format!("{NAMESPACE}{run_id}/{iteration}")
+}
+
+/// Returns the ref under which a run keeps a copy of what it found in the user's work tree.
+pub fn kept_ref(run_id: &str, name: &str) -> String {
+    format!("{NAMESPACE}{run_id}/kept/{name}")
+}
+
 /// What a ref must be at for a write to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedRef<'a> {
@@ -61,6 +76,25 @@ impl Repository {
         let args: Vec<&OsStr> = args.into_iter().map(OsStr::new).collect();
         self.real(&args, Vec::new()).with_context(|| format!("set {name}"))?;
         Ok(())
+    }
+
+    /// Returns the message of the commit that a ref points at, or `None` where there is no such ref.
+    pub fn commit_message(&self, name: &str) -> Result<Option<String>> {
+        let Some(reference) = self.list_refs(name)?.into_iter().find(|reference| reference.name == name) else {
+            return Ok(None);
+        };
+        let args = ["cat-file", "commit", &reference.commit];
+        let text = self.on_objects(&self.private_dir().join("no-index"), &args, Vec::new())?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(text.split_once("\n\n").map(|(_, message)| message.to_owned()))
+    }
+
+    /// Returns the tree of a commit.
+    pub fn tree_of(&self, commit: &str) -> Result<String> {
+        let object = format!("{commit}^{{tree}}");
+        let args = ["rev-parse", "--verify", "--end-of-options", &object];
+        let id = self.on_objects(&self.private_dir().join("no-index"), &args, Vec::new())?;
+        Ok(String::from_utf8_lossy(&id).trim().to_owned())
     }
 
     /// Deletes a ref under `refs/cloop/`; an absent one is no error.

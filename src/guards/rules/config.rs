@@ -8,8 +8,30 @@ use super::super::{Code, Report, glob_set};
 
 /// Texts in configuration that force an outcome or leave out tests; no permission covers these.
 const FORCED: [&str; 24] = [
-    "|| true", "||true", "|| :", "|| exit 0", "; true", "exit 0", "--collect-only", "--co ", "--deselect", "--passWithNoTests", "passWithNoTests", "script-shell", "pytest_runtest", "pytest_pyfunc_call", "pytest_sessionfinish",
-    "pytest_collection_modifyitems", "pytest_cmdline", "exitstatus", ".outcome", "runner =", "rustc-wrapper", "--no-run", "-DskipTests", "set +e",
+    "|| true",
+    "||true",
+    "|| :",
+    "|| exit 0",
+    "; true",
+    "exit 0",
+    "--collect-only",
+    "--co ",
+    "--deselect",
+    "--passWithNoTests",
+    "passWithNoTests",
+    "script-shell",
+    "pytest_runtest",
+    "pytest_pyfunc_call",
+    "pytest_sessionfinish",
+    "pytest_collection_modifyitems",
+    "pytest_cmdline",
+    "exitstatus",
+    ".outcome",
+    "runner =",
+    "rustc-wrapper",
+    "--no-run",
+    "-DskipTests",
+    "set +e",
 ];
 
 pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
@@ -38,8 +60,20 @@ fn whole(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         }
         return;
     }
-    let same = !view.is_created() && !view.is_deleted() && view.lang != lex::Lang::Plain && lex::lines(&view.old.tokens) == lex::lines(&view.new.tokens) && view.removed.is_empty();
-    if same && view.added.is_empty() && (view.lang != lex::Lang::Hash || view.old.text.lines().filter(|l| !l.trim_start().starts_with('#')).eq(view.new.text.lines().filter(|l| !l.trim_start().starts_with('#')))) {
+    let same = !view.is_created()
+        && !view.is_deleted()
+        && view.lang != lex::Lang::Plain
+        && lex::lines(&view.old.tokens) == lex::lines(&view.new.tokens)
+        && view.removed.is_empty();
+    if same
+        && view.added.is_empty()
+        && (view.lang != lex::Lang::Hash
+            || view.old.text.lines().filter(|l| !l.trim_start().starts_with('#')).eq(view
+                .new
+                .text
+                .lines()
+                .filter(|l| !l.trim_start().starts_with('#'))))
+    {
         return;
     }
     if view.is_created() && is_check_script(view.path) && view.lang.is_code() {
@@ -62,7 +96,12 @@ fn forced(view: &View<'_>, report: &mut Report) {
     for text in FORCED {
         if view.new.text.matches(text).count() > view.old.text.matches(text).count() {
             let line = view.new.text.lines().position(|line| line.contains(text)).map(|at| at as u32 + 1);
-            report.refuse(Code::TampersRunner, view.path, line, format!("`{}` decides the outcome of a check", text.trim()));
+            report.refuse(
+                Code::TampersRunner,
+                view.path,
+                line,
+                format!("`{}` decides the outcome of a check", text.trim()),
+            );
         }
     }
 }
@@ -70,7 +109,12 @@ fn forced(view: &View<'_>, report: &mut Report) {
 fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     let read = |text| sections::settings(view.path, text, scene.context.commands);
     let (Some(old), Some(new)) = (read(view.old.text), read(view.new.text)) else {
-        report.refuse(Code::EditsCheckConfig, view.path, None, "a file that decides checks changes and cannot be read as settings");
+        report.refuse(
+            Code::EditsCheckConfig,
+            view.path,
+            None,
+            "a file that decides checks changes and cannot be read as settings",
+        );
         return;
     };
     if view.is_deleted() {
@@ -80,23 +124,47 @@ fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     // A second makefile takes the place of the first.
     let name = view.path.rsplit('/').next().unwrap_or(view.path);
     if view.is_created() && name.eq_ignore_ascii_case("makefile") | (name == "GNUmakefile") {
-        let other = scene.context.tree.paths().iter().any(|path| matches!(path.as_str(), "Makefile" | "makefile" | "GNUmakefile"));
+        let other = scene
+            .context
+            .tree
+            .paths()
+            .iter()
+            .any(|path| matches!(path.as_str(), "Makefile" | "makefile" | "GNUmakefile"));
         if other || scene.runs("make") {
-            report.refuse(Code::EditsCheckConfig, view.path, None, "a new makefile takes the place of the one checks use");
+            report.refuse(
+                Code::EditsCheckConfig,
+                view.path,
+                None,
+                "a new makefile takes the place of the one checks use",
+            );
         }
     }
     let mut changed: Vec<&String> = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
     changed.dedup();
-    if view.is_created() && !scene.context.tree.paths().is_empty() && changed.iter().all(|key| key.starts_with("settings") || key.starts_with("build-system")) && !view.path.contains("test") {
+    if view.is_created()
+        && !scene.context.tree.paths().is_empty()
+        && changed.iter().all(|key| key.starts_with("settings") || key.starts_with("build-system"))
+        && !view.path.contains("test")
+    {
         // A first manifest of a package that had none brings no settings of a runner.
         changed.clear();
     }
     if let Some(first) = changed.first() {
         let line = view.added.first().copied();
-        report.refuse(Code::EditsCheckConfig, view.path, line, format!("the setting `{first}` decides checks and changes"));
+        report.refuse(
+            Code::EditsCheckConfig,
+            view.path,
+            line,
+            format!("the setting `{first}` decides checks and changes"),
+        );
         forced(view, report);
     } else if lex::lines(&view.old.tokens) != lex::lines(&view.new.tokens) {
-        report.flag(Code::EditsCheckConfig, view.path, None, "a file that also configures checks changes in another part");
+        report.flag(
+            Code::EditsCheckConfig,
+            view.path,
+            None,
+            "a file that also configures checks changes in another part",
+        );
     }
 }
 
@@ -111,9 +179,16 @@ fn ignored(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         let rooted = pattern.trim_start_matches('/');
         let anywhere = format!("**/{rooted}");
         let forms = [rooted, anywhere.as_str()];
-        let set = glob_set(if pattern.trim_end_matches('/').contains('/') { &forms[..1] } else { &forms[..] }.iter().copied());
+        let set = glob_set(
+            if pattern.trim_end_matches('/').contains('/') { &forms[..1] } else { &forms[..] }.iter().copied(),
+        );
         if let Some(hit) = scene.context.seed.paths().iter().find(|path| set.is_match(path.as_str())) {
-            report.refuse(Code::EditsCheckConfig, view.path, index as u32 + 1, format!("`{pattern}` hides `{hit}`, which is in the repository"));
+            report.refuse(
+                Code::EditsCheckConfig,
+                view.path,
+                index as u32 + 1,
+                format!("`{pattern}` hides `{hit}`, which is in the repository"),
+            );
         }
     }
 }
@@ -144,20 +219,50 @@ mod tests {
             assert!(codes_new(path, text).contains(&"edits-check-config".to_string()), "{path}");
         }
         let package = "{\n  \"name\": \"a\",\n  \"scripts\": { \"test\": \"node --test\" }\n}\n";
-        assert_eq!(codes("package.json", package, &package.replace("--test\"", "--test || true\"")), ["tampers-runner", "edits-check-config"].iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(
+            codes("package.json", package, &package.replace("--test\"", "--test || true\"")),
+            ["tampers-runner", "edits-check-config"].iter().rev().copied().collect::<Vec<_>>()
+        );
         assert!(codes("package.json", package, &package.replace("\"a\"", "\"b\"")).is_empty());
-        assert!(codes("Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\n[lib]\ntest=false\n").contains(&"edits-check-config".to_string()));
-        assert!(codes("Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\n[dependencies]\nserde='1'\n").is_empty());
-        assert!(codes("pom.xml", "<project>\n<build>\n</build>\n</project>\n", "<project>\n<build>\n<skipTests>true</skipTests>\n</build>\n</project>\n").contains(&"edits-check-config".to_string()));
-        assert!(codes("build.gradle", "dependencies {\n  implementation 'a:b:1'\n}\ntest {\n}\n", "dependencies {\n  implementation 'a:b:2'\n}\ntest {\n}\n").is_empty());
-        assert!(codes("build.gradle", "test {\n}\n", "test {\n  ignoreFailures = true\n}\n").contains(&"edits-check-config".to_string()));
+        assert!(
+            codes("Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\n[lib]\ntest=false\n")
+                .contains(&"edits-check-config".to_string())
+        );
+        assert!(
+            codes("Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\n[dependencies]\nserde='1'\n").is_empty()
+        );
+        assert!(
+            codes(
+                "pom.xml",
+                "<project>\n<build>\n</build>\n</project>\n",
+                "<project>\n<build>\n<skipTests>true</skipTests>\n</build>\n</project>\n"
+            )
+            .contains(&"edits-check-config".to_string())
+        );
+        assert!(
+            codes(
+                "build.gradle",
+                "dependencies {\n  implementation 'a:b:1'\n}\ntest {\n}\n",
+                "dependencies {\n  implementation 'a:b:2'\n}\ntest {\n}\n"
+            )
+            .is_empty()
+        );
+        assert!(
+            codes("build.gradle", "test {\n}\n", "test {\n  ignoreFailures = true\n}\n")
+                .contains(&"edits-check-config".to_string())
+        );
         assert!(codes("go.mod", "module a\n", "module a\nrequire b v1.0.0\n").is_empty());
-        assert!(codes("go.mod", "module a\n", "module a\nreplace github.com/stretchr/testify => ./fake\n").contains(&"edits-check-config".to_string()));
+        assert!(
+            codes("go.mod", "module a\n", "module a\nreplace github.com/stretchr/testify => ./fake\n")
+                .contains(&"edits-check-config".to_string())
+        );
     }
 
     #[test]
     fn scripts_that_commands_run_do_not_change() {
-        let judged = |path: &str, command: &str| unique(&judged_in(&[(path, Some("x = 1\n"), Some("x = 2\n"))], &[], &[command], &[]));
+        let judged = |path: &str, command: &str| {
+            unique(&judged_in(&[(path, Some("x = 1\n"), Some("x = 2\n"))], &[], &[command], &[]))
+        };
         assert_eq!(judged("build/style.py", "python3 build/style.py src"), ["edits-check-config"]);
         assert_eq!(judged("accept.sh", "bash accept.sh"), ["edits-check-config"]);
         assert!(judged("src/app.py", "python3 src/app.py --version").is_empty());
@@ -167,7 +272,14 @@ mod tests {
 
     #[test]
     fn ignore_files_grow_but_hide_nothing() {
-        let judged = |text: &str| unique(&judged_in(&[(".gitignore", Some("/target\n"), Some(text))], &[("tests/test_a.py", "x"), ("src/a.py", "y")], &[], &[]));
+        let judged = |text: &str| {
+            unique(&judged_in(
+                &[(".gitignore", Some("/target\n"), Some(text))],
+                &[("tests/test_a.py", "x"), ("src/a.py", "y")],
+                &[],
+                &[],
+            ))
+        };
         assert!(judged("/target\n*.swp\n.idea/\n").is_empty());
         assert_eq!(judged("/target\ntests/\n"), ["edits-check-config"]);
         assert_eq!(judged("/target\n*.py\n"), ["edits-check-config"]);

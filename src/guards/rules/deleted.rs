@@ -35,7 +35,15 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
 fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
     let (before, after) = (lines(view.old.text), lines(view.new.text));
-    let gone = view.old.text.lines().filter(|line| !line.trim().is_empty() && !view.new.text.lines().any(|l| l.trim_end_matches(',') == line.trim_end_matches(','))).count();
+    let gone = view
+        .old
+        .text
+        .lines()
+        .filter(|line| {
+            !line.trim().is_empty()
+                && !view.new.text.lines().any(|l| l.trim_end_matches(',') == line.trim_end_matches(','))
+        })
+        .count();
     if after < before || (view.new.text.trim().is_empty() && before > 0) {
         report.refuse(Code::DeletesTest, view.path, None, format!("test data shrinks from {before} to {after} lines"));
     } else if gone > 0 {
@@ -46,7 +54,7 @@ fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     }
 }
 
-fn counts(view: &View<'_>, new: bool) -> BTreeMap<&str, usize> {
+fn counts<'a>(view: &'a View<'_>, new: bool) -> BTreeMap<&'a str, usize> {
     let mut out: BTreeMap<&str, usize> = BTreeMap::new();
     let side = if new { &view.new } else { &view.old };
     // Both sides live as long as the view.
@@ -97,14 +105,22 @@ mod tests {
         let go = "package a\n\nfunc TestA(t *testing.T) {\n\tif F() != 1 {\n\t\tt.Fatal()\n\t}\n}\n";
         assert!(codes("a_test.go", go, &go.replace("TestA", "testA")).contains(&"deletes-test".to_string()));
         let java = "class ATest {\n  @Test void a() { assertEquals(1, f()); }\n}\n";
-        assert!(codes("src/test/java/ATest.java", java, &java.replace("@Test ", "")).contains(&"deletes-test".to_string()));
+        assert!(
+            codes("src/test/java/ATest.java", java, &java.replace("@Test ", "")).contains(&"deletes-test".to_string())
+        );
         let ruby = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
-        assert!(codes("spec/a_spec.rb", ruby, &ruby.replace("it 'b'", "xample 'b'")).contains(&"deletes-test".to_string()));
+        assert!(
+            codes("spec/a_spec.rb", ruby, &ruby.replace("it 'b'", "xample 'b'")).contains(&"deletes-test".to_string())
+        );
         let ts = "describe('a', () => {\n  it('b', () => {\n    expect(f()).toBe(1);\n  });\n});\n";
         assert!(codes("src/a.spec.ts", ts, "describe('a', () => {\n});\n").contains(&"deletes-test".to_string()));
-        let rust = "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
+        let rust =
+            "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
         assert!(codes("src/lib.rs", rust, "fn f() {}\n").contains(&"deletes-test".to_string()));
-        assert!(codes("src/lib.rs", rust, &rust.replace("#[test]", "#[allow(dead_code)]")).contains(&"deletes-test".to_string()));
+        assert!(
+            codes("src/lib.rs", rust, &rust.replace("#[test]", "#[allow(dead_code)]"))
+                .contains(&"deletes-test".to_string())
+        );
     }
 
     #[test]
@@ -119,14 +135,34 @@ mod tests {
         let py = "import pytest\n\nfrom app import f\n\n\ndef test_a():\n    assert f(1) == 2\n";
         assert!(codes("tests/test_f.py", py, &format!("{py}\n\ndef test_b():\n    assert f(2) == 3\n")).is_empty());
         let imported = py.replace("import f", "import f, g");
-        assert!(codes("tests/test_f.py", py, &format!("{imported}\n\ndef test_b():\n    assert g(2) == 3\n")).is_empty());
+        assert!(
+            codes("tests/test_f.py", py, &format!("{imported}\n\ndef test_b():\n    assert g(2) == 3\n")).is_empty()
+        );
         let go = "package a\n\nfunc TestA(t *testing.T) {\n\tif F() != 1 {\n\t\tt.Fatal()\n\t}\n}\n";
-        assert!(codes("a_test.go", go, &format!("{go}\nfunc TestB(t *testing.T) {{\n\tif F() != 1 {{\n\t\tt.Fatal()\n\t}}\n}}\n")).is_empty());
+        assert!(
+            codes(
+                "a_test.go",
+                go,
+                &format!("{go}\nfunc TestB(t *testing.T) {{\n\tif F() != 1 {{\n\t\tt.Fatal()\n\t}}\n}}\n")
+            )
+            .is_empty()
+        );
         let java = "class ATest {\n  @Test\n  void a() { assertEquals(1, f()); }\n}\n";
         assert!(codes("src/test/java/ATest.java", java, "class ATest {\n  @Test\n  void a() { assertEquals(1, f()); }\n\n  @Test\n  void b() { assertEquals(2, g()); }\n}\n").is_empty());
         let ruby = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
         assert!(codes("spec/a_spec.rb", ruby, "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\n\n  it 'c' do\n    expect(g).to eq 2\n  end\nend\n").is_empty());
-        let rust = "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
-        assert!(codes("src/lib.rs", rust, &rust.replace("    }\n}\n", "    }\n\n    #[test]\n    fn b() {\n        assert_eq!(g(), 1);\n    }\n}\n")).is_empty());
+        let rust =
+            "fn f() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(f(), 1);\n    }\n}\n";
+        assert!(
+            codes(
+                "src/lib.rs",
+                rust,
+                &rust.replace(
+                    "    }\n}\n",
+                    "    }\n\n    #[test]\n    fn b() {\n        assert_eq!(g(), 1);\n    }\n}\n"
+                )
+            )
+            .is_empty()
+        );
     }
 }

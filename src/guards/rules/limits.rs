@@ -16,7 +16,12 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
     }
     let lines: usize = files.iter().map(|file| changed_lines(file.old_text(), file.new_text())).sum();
     if lines > scene.context.max_lines {
-        report.refuse(Code::TooLarge, "", None, format!("{lines} lines change, {} are allowed", scene.context.max_lines));
+        report.refuse(
+            Code::TooLarge,
+            "",
+            None,
+            format!("{lines} lines change, {} are allowed", scene.context.max_lines),
+        );
     }
     if !scene.context.earlier.is_empty() && scene.context.earlier.contains(&fingerprint(scene.change)) {
         report.refuse(Code::Duplicate, "", None, "the same change was proposed before");
@@ -28,9 +33,11 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         } else if new.text().is_some_and(|text| text.lines().any(|line| line.len() > MAX_LINE)) {
             report.refuse(Code::TooLarge, &file.path, None, "a line is too long to review");
         }
-        let before = file.old.as_ref().and_then(FileVersion::text).map_or(0, |text| text.chars().filter(is_hidden).count());
+        let before =
+            file.old.as_ref().and_then(FileVersion::text).map_or(0, |text| text.chars().filter(is_hidden).count());
         if file.new_text().chars().filter(is_hidden).count() > before {
-            let line = file.new_text().lines().position(|line| line.chars().any(|c| is_hidden(&c))).map(|at| at as u32 + 1);
+            let line =
+                file.new_text().lines().position(|line| line.chars().any(|c| is_hidden(&c))).map(|at| at as u32 + 1);
             report.refuse(Code::ProtectedPath, &file.path, line, "hidden characters reorder or conceal the text");
         }
     }

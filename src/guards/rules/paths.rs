@@ -9,13 +9,34 @@ use crate::paths::{PathFault, fault};
 
 /// Names that steer git, hosts of the loop or its agents, wherever they stand.
 const PROTECTED_NAMES: [&str; 12] = [
-    ".gitmodules", ".gitattributes", "AGENTS.md", "AGENTS.override.md", "CLAUDE.md", "CLAUDE.local.md", ".cloop.toml", ".mcp.json", ".cursorrules",
-    ".gitlab-ci.yml", "Jenkinsfile", "azure-pipelines.yml",
+    ".gitmodules",
+    ".gitattributes",
+    "AGENTS.md",
+    "AGENTS.override.md",
+    "CLAUDE.md",
+    "CLAUDE.local.md",
+    ".cloop.toml",
+    ".mcp.json",
+    ".cursorrules",
+    ".gitlab-ci.yml",
+    "Jenkinsfile",
+    "azure-pipelines.yml",
 ];
 /// Folders that steer agents or continuous integration, wherever they stand.
-const PROTECTED_DIRS: [&str; 10] =
-    [".codex", ".claude", ".github", ".gitlab", ".circleci", ".buildkite", ".azure-pipelines", ".woodpecker", ".drone", ".cursor"];
-const PROTECTED_STARTS: [&str; 6] = [".travis.", "appveyor.", ".appveyor.", ".drone.", "bitbucket-pipelines.", "azure-pipelines"];
+const PROTECTED_DIRS: [&str; 10] = [
+    ".codex",
+    ".claude",
+    ".github",
+    ".gitlab",
+    ".circleci",
+    ".buildkite",
+    ".azure-pipelines",
+    ".woodpecker",
+    ".drone",
+    ".cursor",
+];
+const PROTECTED_STARTS: [&str; 6] =
+    [".travis.", "appveyor.", ".appveyor.", ".drone.", "bitbucket-pipelines.", "azure-pipelines"];
 
 pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
     let protect = glob_set(scene.context.protect.iter().map(String::as_str));
@@ -74,7 +95,12 @@ fn entry_kind(file: &FileChange, report: &mut Report) {
     } else if let [Some(old), Some(new)] = modes
         && old != new
     {
-        report.refuse(Code::ProtectedPath, path, None, format!("the mode changes from {} to {}", old.as_git(), new.as_git()));
+        report.refuse(
+            Code::ProtectedPath,
+            path,
+            None,
+            format!("the mode changes from {} to {}", old.as_git(), new.as_git()),
+        );
     } else if modes == [None, Some(FileMode::Executable)] {
         report.flag(Code::ProtectedPath, path, None, "a new file is executable");
     }
@@ -167,8 +193,16 @@ mod tests {
     #[test]
     fn protected_places_are_refused_in_any_spelling() {
         for path in [
-            ".github/workflows/ci.yml", "AGENTS.md", "sub/CLAUDE.md", ".codex/config.toml", ".claude/settings.json", ".gitmodules", "a/.gitattributes",
-            ".GitHub/x.yml", "agents.md", ".travis.yml",
+            ".github/workflows/ci.yml",
+            "AGENTS.md",
+            "sub/CLAUDE.md",
+            ".codex/config.toml",
+            ".claude/settings.json",
+            ".gitmodules",
+            "a/.gitattributes",
+            ".GitHub/x.yml",
+            "agents.md",
+            ".travis.yml",
         ] {
             assert_eq!(codes_new(path, "x\n"), ["protected-path"], "{path}");
         }

@@ -10,18 +10,78 @@ use super::weakened::{assertions, is_void, subtract};
 
 /// Hooks that run before or after every test, old ones included.
 const HOOKS: [&str; 26] = [
-    "setUp", "tearDown", "setUpClass", "tearDownClass", "setUpModule", "tearDownModule", "setup_module", "teardown_module", "setup_method", "teardown_method", "setup_function", "autouse",
-    "beforeEach", "afterEach", "beforeAll", "afterAll", "before", "after", "BeforeEach", "AfterEach", "BeforeAll", "AfterAll", "TestMain", "setup", "teardown", "TestInitialize",
+    "setUp",
+    "tearDown",
+    "setUpClass",
+    "tearDownClass",
+    "setUpModule",
+    "tearDownModule",
+    "setup_module",
+    "teardown_module",
+    "setup_method",
+    "teardown_method",
+    "setup_function",
+    "autouse",
+    "beforeEach",
+    "afterEach",
+    "beforeAll",
+    "afterAll",
+    "before",
+    "after",
+    "BeforeEach",
+    "AfterEach",
+    "BeforeAll",
+    "AfterAll",
+    "TestMain",
+    "setup",
+    "teardown",
+    "TestInitialize",
 ];
 /// Ways to take over which tests run or how they report.
 const TAKE_OVER: [&str; 14] = [
-    "def load_tests", "def run", "def __getattribute__", "def __call__", "def debug", "def _callTestMethod", "def pytest_generate_tests", "TestLoader .", "defaultTestLoader", "TestProgram",
-    "def countTestCases", "def failureException", "failureException =", "m . Run",
+    "def load_tests",
+    "def run",
+    "def __getattribute__",
+    "def __call__",
+    "def debug",
+    "def _callTestMethod",
+    "def pytest_generate_tests",
+    "TestLoader .",
+    "defaultTestLoader",
+    "TestProgram",
+    "def countTestCases",
+    "def failureException",
+    "failureException =",
+    "m . Run",
 ];
 /// Names whose new meaning would hollow out old tests.
 const BUILT_IN: [&str; 26] = [
-    "assert", "assert_eq", "assert_ne", "expect", "test", "it", "describe", "panic", "len", "sorted", "repr", "str", "abs", "round", "all", "any", "sum", "isinstance", "pytest", "unittest", "JSON",
-    "Object", "describe", "debug_assert", "matches", "vec",
+    "assert",
+    "assert_eq",
+    "assert_ne",
+    "expect",
+    "test",
+    "it",
+    "describe",
+    "panic",
+    "len",
+    "sorted",
+    "repr",
+    "str",
+    "abs",
+    "round",
+    "all",
+    "any",
+    "sum",
+    "isinstance",
+    "pytest",
+    "unittest",
+    "JSON",
+    "Object",
+    "describe",
+    "debug_assert",
+    "matches",
+    "vec",
 ];
 
 pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
@@ -41,15 +101,35 @@ fn take_over(view: &View<'_>, report: &mut Report) {
     for pattern in TAKE_OVER {
         for at in view.grown(pattern) {
             if view.new.region[at] && (pattern != "m . Run" || view.lang == Lang::Go) {
-                report.refuse(Code::TampersRunner, view.path, view.line(at), format!("`{pattern}` takes over how tests are found or run"));
+                report.refuse(
+                    Code::TampersRunner,
+                    view.path,
+                    view.line(at),
+                    format!("`{pattern}` takes over how tests are found or run"),
+                );
             }
         }
     }
     // A method of an assertion's name in a class of tests, or a macro of that name, replaces the assertion.
     for (at, token) in view.new.tokens.iter().enumerate() {
-        let defined = at > 0 && matches!(view.new.tokens[at - 1].text, "def" | "function" | "fn" | "func") || at > 1 && view.new.tokens[at - 2].is("macro_rules");
+        let defined = at > 0 && matches!(view.new.tokens[at - 1].text, "def" | "function" | "fn" | "func")
+            || at > 1 && view.new.tokens[at - 2].is("macro_rules");
         let name = token.text;
-        let known = matches!(name, "assertEqual" | "assertEquals" | "assertTrue" | "assertRaises" | "assert_eq" | "assert_ne" | "assert" | "expect" | "skipTest" | "assertIn" | "assertRaisesRegex" | "assertSame");
+        let known = matches!(
+            name,
+            "assertEqual"
+                | "assertEquals"
+                | "assertTrue"
+                | "assertRaises"
+                | "assert_eq"
+                | "assert_ne"
+                | "assert"
+                | "expect"
+                | "skipTest"
+                | "assertIn"
+                | "assertRaisesRegex"
+                | "assertSame"
+        );
         if defined && known && view.new.region[at] && view.is_added(at) {
             report.refuse(Code::WeakensTest, view.path, token.line, format!("`{name}` is defined anew"));
         }
@@ -70,30 +150,56 @@ fn bindings(view: &View<'_>, new: bool) -> BTreeMap<String, Vec<String>> {
 
 fn bound(lang: Lang, line: &str) -> Vec<(String, String)> {
     let words: Vec<&str> = line.split(' ').collect();
-    let plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$') && !word.starts_with(|c: char| c.is_ascii_digit());
+    let plain = |word: &str| {
+        word.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+            && !word.starts_with(|c: char| c.is_ascii_digit())
+    };
     let last_names = |part: &[&str]| -> Vec<String> {
-        part.split(|word| matches!(*word, "," | "{" | "}" | "(" | ")")).filter_map(|piece| piece.last()).filter(|w| plain(w)).map(ToString::to_string).collect()
+        part.split(|word| matches!(*word, "," | "{" | "}" | "(" | ")"))
+            .filter_map(|piece| piece.last())
+            .filter(|w| plain(w))
+            .map(ToString::to_string)
+            .collect()
     };
     let with = |names: Vec<String>, source: String| names.into_iter().map(|name| (name, source.clone())).collect();
     match (lang, words.as_slice()) {
-        (Lang::Python, ["import", rest @ ..]) => {
-            rest.split(|w| *w == ",").filter_map(|piece| Some(((if piece.contains(&"as") { piece.last()? } else { piece.first()? }).to_string(), piece.join(" ")))).collect()
-        }
+        (Lang::Python, ["import", rest @ ..]) => rest
+            .split(|w| *w == ",")
+            .filter_map(|piece| {
+                Some((
+                    (if piece.contains(&"as") { piece.last()? } else { piece.first()? }).to_string(),
+                    piece.join(" "),
+                ))
+            })
+            .collect(),
         (Lang::Python, ["from", rest @ ..]) => {
             let at = rest.iter().position(|w| *w == "import").unwrap_or(rest.len());
             with(last_names(&rest[(at + 1).min(rest.len())..]), rest[..at].join(" "))
         }
         (Lang::Python, ["def" | "class", name, ..]) => vec![((*name).to_string(), "def".to_string())],
-        (Lang::Python | Lang::Ruby, [name, "=", rest @ ..]) if plain(name) => vec![((*name).to_string(), rest.join(" "))],
+        (Lang::Python | Lang::Ruby, [name, "=", rest @ ..]) if plain(name) => {
+            vec![((*name).to_string(), rest.join(" "))]
+        }
         (Lang::Js, ["const" | "let" | "var" | "import", rest @ ..]) => {
             let at = rest.iter().position(|w| matches!(*w, "=" | "from")).unwrap_or(rest.len());
-            let source = rest[at..].join(" ").replace("= require ( ", "").replace("from ", "").replace(" )", "").replace([';', ' '], "").replace("node:", "");
+            let source = rest[at..]
+                .join(" ")
+                .replace("= require ( ", "")
+                .replace("from ", "")
+                .replace(" )", "")
+                .replace([';', ' '], "")
+                .replace("node:", "");
             with(last_names(&rest[..at]), source)
         }
         (Lang::Js, ["function", name, ..]) => vec![((*name).to_string(), "def".to_string())],
         (Lang::Js, [name, "=", rest @ ..]) if plain(name) => vec![((*name).to_string(), rest.join(" "))],
         (Lang::Rust, ["use", rest @ ..]) => {
-            let names = rest.split(|w| matches!(*w, "," | "{" | "}" | ";")).filter_map(|piece| piece.last()).filter(|w| plain(w)).map(ToString::to_string).collect();
+            let names = rest
+                .split(|w| matches!(*w, "," | "{" | "}" | ";"))
+                .filter_map(|piece| piece.last())
+                .filter(|w| plain(w))
+                .map(ToString::to_string)
+                .collect();
             with(names, "use".to_string())
         }
         (Lang::Rust, ["macro_rules", "!", name, ..]) => vec![((*name).to_string(), "macro".to_string())],
@@ -106,8 +212,17 @@ fn rebound(view: &View<'_>, report: &mut Report) {
     for (name, sources) in &new {
         let before = old.get(name);
         let fresh = sources.iter().any(|source| before.is_none_or(|known| !known.contains(source)));
-        if fresh && (before.is_some() || (BUILT_IN.contains(&name.as_str()) && !matches!(name.as_str(), "pytest" | "unittest" | "test" | "describe" | "it" | "expect"))) {
-            report.refuse(Code::WeakensTest, view.path, None, format!("`{name}`, which existing tests use, is bound to something else"));
+        if fresh
+            && (before.is_some()
+                || (BUILT_IN.contains(&name.as_str())
+                    && !matches!(name.as_str(), "pytest" | "unittest" | "test" | "describe" | "it" | "expect")))
+        {
+            report.refuse(
+                Code::WeakensTest,
+                view.path,
+                None,
+                format!("`{name}`, which existing tests use, is bound to something else"),
+            );
         }
     }
 }
@@ -132,10 +247,13 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         let joined = text(lines);
         assertions(view.lang, &lex::tokens(view.lang, &joined))
     };
-    let gone: Vec<String> = subtract(&asserted(&removed), &asserted(&added)).into_iter().filter(|one| !is_void(one)).collect();
+    let gone: Vec<String> =
+        subtract(&asserted(&removed), &asserted(&added)).into_iter().filter(|one| !is_void(one)).collect();
     let rows = |lines: &[&(String, u32)]| lines.iter().filter(|(text, _)| is_row(text)).count();
     for (header, line) in &removed {
-        let group = ["class ", "describe", "context ", "mod ", "RSpec", "suite", "@ Suite", "func ( s "].iter().any(|start| header.trim_start_matches("pub ").starts_with(start));
+        let group = ["class ", "describe", "context ", "mod ", "RSpec", "suite", "@ Suite", "func ( s "]
+            .iter()
+            .any(|start| header.trim_start_matches("pub ").starts_with(start));
         if group {
             report.refuse(Code::DeletesTest, view.path, *line, format!("the group `{header}` of tests is changed"));
         }
@@ -144,7 +262,12 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         report.refuse(Code::DeletesTest, view.path, removed[0].1, "rows of a table of tests are gone");
     }
     if let Some(first) = gone.first() {
-        report.refuse(Code::WeakensTest, view.path, removed[0].1, format!("the shared assertion `{first}` is gone or changed"));
+        report.refuse(
+            Code::WeakensTest,
+            view.path,
+            removed[0].1,
+            format!("the shared assertion `{first}` is gone or changed"),
+        );
     }
     if let Some((first, line)) = removed.first() {
         report.refuse(Code::WeakensTest, view.path, *line, format!("shared test code changes: `{first}`"));
@@ -155,12 +278,24 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         let words: Vec<&str> = line_text.split(' ').collect();
         // A hook is named where it is defined or called with a body, not where a string mentions it.
         let hook = words.iter().enumerate().any(|(at, word)| {
-            HOOKS.contains(word) && (at == 0 || matches!(words[at - 1], "def" | "func" | "fn" | "@" | "[" | "void" | "function" | "," | "(" | "async")) && !matches!(words.get(at + 1), Some(&"."))
+            HOOKS.contains(word)
+                && (at == 0
+                    || matches!(
+                        words[at - 1],
+                        "def" | "func" | "fn" | "@" | "[" | "void" | "function" | "," | "(" | "async"
+                    ))
+                && !matches!(words.get(at + 1), Some(&"."))
         });
         if hook && !scene.context.goal_adds_tests {
-            report.refuse(Code::PermissionNeeded, view.path, *line, format!("`{line_text}` runs around existing tests"));
+            report.refuse(
+                Code::PermissionNeeded,
+                view.path,
+                *line,
+                format!("`{line_text}` runs around existing tests"),
+            );
         }
-        if ["sys . modules", "sys . path", "monkeypatch .", "process . exit"].iter().any(|bad| line_text.contains(bad)) {
+        if ["sys . modules", "sys . path", "monkeypatch .", "process . exit"].iter().any(|bad| line_text.contains(bad))
+        {
             report.refuse(Code::PermissionNeeded, view.path, *line, format!("`{line_text}` acts on existing tests"));
         }
     }
@@ -168,7 +303,9 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
 
 /// Whether an import line takes the same names and more from the same place.
 fn widens_import(old: &str, new: &str) -> bool {
-    let import = ["import ", "from ", "use ", "const ", "require", "using ", "let "].iter().any(|start| old.starts_with(start) && new.starts_with(start));
+    let import = ["import ", "from ", "use ", "const ", "require", "using ", "let "]
+        .iter()
+        .any(|start| old.starts_with(start) && new.starts_with(start));
     if !import || (old.contains(" = ") && !old.contains("require")) {
         return false;
     }
@@ -183,7 +320,10 @@ fn widens_import(old: &str, new: &str) -> bool {
 /// Whether a line is a row of a table: starts with a value or a bracket, ends with a comma or its bracket.
 fn is_row(text: &str) -> bool {
     let first = text.chars().next().unwrap_or(' ');
-    let value = first == '"' || first == '\'' || first.is_ascii_digit() || (matches!(first, '(' | '[' | '{') && text.contains(|c: char| c.is_alphanumeric()));
+    let value = first == '"'
+        || first == '\''
+        || first.is_ascii_digit()
+        || (matches!(first, '(' | '[' | '{') && text.contains(|c: char| c.is_alphanumeric()));
     value && text.ends_with([',', ')', ']', '}'])
 }
 
@@ -205,15 +345,39 @@ mod tests {
         assert!(changed("class ATest(unittest.TestCase)", "class ATest").contains(&"deletes-test".to_string()));
         assert!(changed("from app import f", "from app import g as f").contains(&"weakens-test".to_string()));
         assert!(changed("ROWS = [", "check = lambda *a: None\n\nROWS = [").contains(&"weakens-test".to_string()));
-        assert!(changed("ROWS = [", "def load_tests(a, b, c):\n    return unittest.TestSuite()\n\n\nROWS = [").contains(&"tampers-runner".to_string()));
-        assert!(changed("    def test_a", "    def setUp(self):\n        pass\n\n    def test_a").contains(&"permission-needed".to_string()));
-        assert!(changed("    def test_a", "    def assertEqual(self, a, b):\n        pass\n\n    def test_a").contains(&"weakens-test".to_string()));
+        assert!(
+            changed("ROWS = [", "def load_tests(a, b, c):\n    return unittest.TestSuite()\n\n\nROWS = [")
+                .contains(&"tampers-runner".to_string())
+        );
+        assert!(
+            changed("    def test_a", "    def setUp(self):\n        pass\n\n    def test_a")
+                .contains(&"permission-needed".to_string())
+        );
+        assert!(
+            changed("    def test_a", "    def assertEqual(self, a, b):\n        pass\n\n    def test_a")
+                .contains(&"weakens-test".to_string())
+        );
         let ts = "import { f } from '../src/f';\n\nit('a', () => {\n  expect(f()).toBe(1);\n});\n";
-        assert!(codes("src/a.test.ts", ts, &ts.replace("it(", "beforeEach(() => { x(); });\n\nit(")).contains(&"permission-needed".to_string()));
-        assert!(codes("src/a.test.ts", ts, &ts.replace("'../src/f'", "'./fake'")).contains(&"weakens-test".to_string()));
+        assert!(
+            codes("src/a.test.ts", ts, &ts.replace("it(", "beforeEach(() => { x(); });\n\nit("))
+                .contains(&"permission-needed".to_string())
+        );
+        assert!(
+            codes("src/a.test.ts", ts, &ts.replace("'../src/f'", "'./fake'")).contains(&"weakens-test".to_string())
+        );
         let go = "package a\n\nfunc TestA(t *testing.T) {\n\tif F() != 1 {\n\t\tt.Fatal(1)\n\t}\n}\n";
-        assert!(codes("a_test.go", go, &format!("{go}\nfunc TestMain(m *testing.M) {{\n\tm.Run()\n}}\n")).contains(&"tampers-runner".to_string()));
-        assert!(codes("tests/a.rs", "#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n", "macro_rules! assert_eq {\n    ($($t:tt)*) => {};\n}\n#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n").contains(&"weakens-test".to_string()));
+        assert!(
+            codes("a_test.go", go, &format!("{go}\nfunc TestMain(m *testing.M) {{\n\tm.Run()\n}}\n"))
+                .contains(&"tampers-runner".to_string())
+        );
+        assert!(
+            codes(
+                "tests/a.rs",
+                "#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n",
+                "macro_rules! assert_eq {\n    ($($t:tt)*) => {};\n}\n#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n"
+            )
+            .contains(&"weakens-test".to_string())
+        );
     }
 
     #[test]

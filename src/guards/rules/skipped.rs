@@ -12,16 +12,49 @@ const MARKS: &[(Lang, bool, &[&str])] = &[
         Lang::Python,
         false,
         &[
-            "mark . skip", "mark . skipif", "pytest . skip", "pytest . importorskip", "unittest . skip", "unittest . skipIf", "unittest . skipUnless", "@ skip", "@ skipIf",
-            "@ skipUnless", "@ skipif", "skipTest", "SkipTest", "pytestmark", "__test__", "collect_ignore", "collect_ignore_glob", "pytest . exit", "__unittest_skip__",
+            "mark . skip",
+            "mark . skipif",
+            "pytest . skip",
+            "pytest . importorskip",
+            "unittest . skip",
+            "unittest . skipIf",
+            "unittest . skipUnless",
+            "@ skip",
+            "@ skipIf",
+            "@ skipUnless",
+            "@ skipif",
+            "skipTest",
+            "SkipTest",
+            "pytestmark",
+            "__test__",
+            "collect_ignore",
+            "collect_ignore_glob",
+            "pytest . exit",
+            "__unittest_skip__",
         ],
     ),
-    (Lang::Python, true, &["mark . xfail", "pytest . xfail", "unittest . expectedFailure", "@ expectedFailure", "@ xfail"]),
+    (
+        Lang::Python,
+        true,
+        &["mark . xfail", "pytest . xfail", "unittest . expectedFailure", "@ expectedFailure", "@ xfail"],
+    ),
     (
         Lang::Js,
         false,
         &[
-            ". skip", ". todo", ". skipIf", ". runIf", "xit (", "xtest (", "xdescribe (", "xcontext (", "xspecify (", "skip :", "todo :", "pending (", "xsuite (",
+            ". skip",
+            ". todo",
+            ". skipIf",
+            ". runIf",
+            "xit (",
+            "xtest (",
+            "xdescribe (",
+            "xcontext (",
+            "xspecify (",
+            "skip :",
+            "todo :",
+            "pending (",
+            "xsuite (",
         ],
     ),
     (Lang::Js, true, &[". failing", ". fails", "expectFailure :"]),
@@ -32,20 +65,69 @@ const MARKS: &[(Lang, bool, &[&str])] = &[
         Lang::Java,
         false,
         &[
-            "@ Disabled", "@ Ignore", "@ Ignored", "@ DisabledOnOs", "@ DisabledIf", "@ DisabledOnJre", "@ DisabledIfEnvironmentVariable", "@ DisabledIfSystemProperty", "@ EnabledIf", "@ EnabledOnOs",
-            "@ EnabledIfEnvironmentVariable", "@ EnabledIfSystemProperty", "assumeTrue", "assumeFalse", "assumeThat", "assumingThat", "enabled = false", "XCTSkip", "XCTSkipIf", "TestAbortedException",
+            "@ Disabled",
+            "@ Ignore",
+            "@ Ignored",
+            "@ DisabledOnOs",
+            "@ DisabledIf",
+            "@ DisabledOnJre",
+            "@ DisabledIfEnvironmentVariable",
+            "@ DisabledIfSystemProperty",
+            "@ EnabledIf",
+            "@ EnabledOnOs",
+            "@ EnabledIfEnvironmentVariable",
+            "@ EnabledIfSystemProperty",
+            "assumeTrue",
+            "assumeFalse",
+            "assumeThat",
+            "assumingThat",
+            "enabled = false",
+            "XCTSkip",
+            "XCTSkipIf",
+            "TestAbortedException",
             "skip :",
         ],
     ),
     (Lang::Java, true, &["expected =", "expectedExceptions =", "XCTExpectFailure"]),
-    (Lang::CSharp, false, &["[ Ignore", "[ Explicit", "Skip =", "Skip . If", "Assert . Ignore", "Assert . Inconclusive", "Assume . That", "Assert . Pass", "Assert . Skip"]),
+    (
+        Lang::CSharp,
+        false,
+        &[
+            "[ Ignore",
+            "[ Explicit",
+            "Skip =",
+            "Skip . If",
+            "Assert . Ignore",
+            "Assert . Inconclusive",
+            "Assume . That",
+            "Assert . Pass",
+            "Assert . Skip",
+        ],
+    ),
     (Lang::CSharp, true, &["[ ExpectedException"]),
     (
         Lang::Ruby,
         false,
-        &["skip", "pending", "omit", "xit", "xdescribe", "xcontext", "xspecify", "xtest", ": skip", ": pending", "skip :", "pending :"],
+        &[
+            "skip",
+            "pending",
+            "omit",
+            "xit",
+            "xdescribe",
+            "xcontext",
+            "xspecify",
+            "xtest",
+            ": skip",
+            ": pending",
+            "skip :",
+            "pending :",
+        ],
     ),
-    (Lang::Php, false, &["markTestSkipped", "markTestIncomplete", "RequiresPhp", "RequiresOperatingSystem", "RequiresPhpExtension"]),
+    (
+        Lang::Php,
+        false,
+        &["markTestSkipped", "markTestIncomplete", "RequiresPhp", "RequiresOperatingSystem", "RequiresPhpExtension"],
+    ),
     (Lang::Php, true, &["expectException", "expectNotToPerformAssertions", "DoesNotPerformAssertions"]),
     (Lang::Shell, false, &["skip"]),
     (Lang::Elixir, false, &["tag : skip", "moduletag : skip", "tag skip :", "moduletag skip :", "describetag : skip"]),
@@ -57,7 +139,17 @@ const FOCUS: &[(Lang, &[&str])] = &[
     (
         Lang::Js,
         &[
-            "test . only", "it . only", "describe . only", "suite . only", "context . only", "fit (", "fdescribe (", "fcontext (", "only : true", "t . only", "test . describe . only",
+            "test . only",
+            "it . only",
+            "describe . only",
+            "suite . only",
+            "context . only",
+            "fit (",
+            "fdescribe (",
+            "fcontext (",
+            "only : true",
+            "t . only",
+            "test . describe . only",
             "specify . only",
         ],
     ),
@@ -104,7 +196,10 @@ fn marks_in<'t>(lang: Lang, tokens: &'t [Token<'t>]) -> Vec<(Code, usize, &'stat
         for pattern in *patterns {
             for at in lex::find(tokens, pattern) {
                 // `#[cfg(test)]` is what makes a test module a test module.
-                if lang == Lang::Rust && lex::join(&tokens[at..tokens.len().min(at + 5)]) == "# [ cfg ( test" && tokens.get(at + 5).is_some_and(|t| t.is(")")) {
+                if lang == Lang::Rust
+                    && lex::join(&tokens[at..tokens.len().min(at + 5)]) == "# [ cfg ( test"
+                    && tokens.get(at + 5).is_some_and(|t| t.is(")"))
+                {
                     continue;
                 }
                 out.push((if *fails { Code::ExpectsFailure } else { Code::SkipsTest }, at, *pattern));
@@ -150,7 +245,12 @@ fn focus(view: &View<'_>, report: &mut Report) {
         if *lang == view.lang {
             for pattern in *patterns {
                 for at in view.grown(pattern) {
-                    report.refuse(Code::SkipsTest, view.path, view.line(at), format!("`{pattern}` keeps other tests from running"));
+                    report.refuse(
+                        Code::SkipsTest,
+                        view.path,
+                        view.line(at),
+                        format!("`{pattern}` keeps other tests from running"),
+                    );
                 }
             }
         }
@@ -162,7 +262,12 @@ fn build_tags(view: &View<'_>, report: &mut Report) {
     if view.lang != Lang::Go || !view.has_old_tests() {
         return;
     }
-    let tags = |text: &str| text.lines().filter(|line| line.starts_with("//go:build") || line.starts_with("// +build")).map(str::to_string).collect::<Vec<_>>();
+    let tags = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("//go:build") || line.starts_with("// +build"))
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
     let before = tags(view.old.text);
     for tag in tags(view.new.text) {
         if !before.contains(&tag) {
@@ -190,10 +295,22 @@ mod tests {
 
     #[test]
     fn marks_on_old_tests_are_refused_in_every_language() {
-        has("tests/test_a.py", PY, "    def test_a", "    @pytest.mark.skipif(True, reason='x')\n    def test_a", "skips-test");
+        has(
+            "tests/test_a.py",
+            PY,
+            "    def test_a",
+            "    @pytest.mark.skipif(True, reason='x')\n    def test_a",
+            "skips-test",
+        );
         has("tests/test_a.py", PY, "class TestA", "@pytest.mark.skip\nclass TestA", "skips-test");
         has("tests/test_a.py", PY, "import pytest\n", "import pytest\npytestmark = pytest.mark.skip\n", "skips-test");
-        has("tests/test_a.py", PY, "        assert", "        raise unittest.SkipTest('x')\n        assert", "skips-test");
+        has(
+            "tests/test_a.py",
+            PY,
+            "        assert",
+            "        raise unittest.SkipTest('x')\n        assert",
+            "skips-test",
+        );
         has("tests/test_a.py", PY, "    def test_a", "    @pytest.mark.xfail\n    def test_a", "expects-failure");
         has("src/a.test.ts", TS, "it('b'", "it.skip('b'", "skips-test");
         has("src/a.test.ts", TS, "it('b'", "xit('b'", "skips-test");
@@ -215,7 +332,9 @@ mod tests {
     fn a_focused_new_test_is_refused_and_words_are_not() {
         assert_eq!(codes_new("test/new.test.js", "it.only('a', () => { expect(1).toBe(1) });\n"), ["skips-test"]);
         assert!(codes_new("tests/test_new.py", "# never skip, xfail\ndef test_a():\n    \"\"\"pytest.skip() is bad\"\"\"\n    assert f('pytest.mark.skip')\n").is_empty());
-        assert!(codes_new("tests/new.rs", "#[test]\n#[should_panic(expected = \"x\")]\nfn a() {\n    f();\n}\n").is_empty());
+        assert!(
+            codes_new("tests/new.rs", "#[test]\n#[should_panic(expected = \"x\")]\nfn a() {\n    f();\n}\n").is_empty()
+        );
         let words = TS.replace("describe", "// it.skip: no\ndescribe");
         assert!(codes("src/a.test.ts", TS, &words).is_empty());
     }

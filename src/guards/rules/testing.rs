@@ -4,14 +4,24 @@ use super::super::{AllowChange, Context, Judgement, judge};
 use crate::change::{Change, FileChange, FileVersion, MemoryTree};
 
 /// Judges `files` (path, old text, new text) on a tree of the old texts; `others` stand in the tree unchanged.
-pub(in crate::guards) fn judged_in(files: &[(&str, Option<&str>, Option<&str>)], others: &[(&str, &str)], commands: &[&str], allow: &[&str]) -> Judgement {
-    let old = files.iter().filter_map(|(path, old, _)| old.map(|text| ((*path).to_string(), FileVersion::regular(text))));
+pub(in crate::guards) fn judged_in(
+    files: &[(&str, Option<&str>, Option<&str>)],
+    others: &[(&str, &str)],
+    commands: &[&str],
+    allow: &[&str],
+) -> Judgement {
+    let old =
+        files.iter().filter_map(|(path, old, _)| old.map(|text| ((*path).to_string(), FileVersion::regular(text))));
     let rest = others.iter().map(|(path, text)| ((*path).to_string(), FileVersion::regular(*text)));
     let tree = MemoryTree::new(old.chain(rest));
     let change = Change::new(
         files
             .iter()
-            .map(|(path, old, new)| FileChange { path: (*path).into(), old: old.map(FileVersion::regular), new: new.map(FileVersion::regular) })
+            .map(|(path, old, new)| FileChange {
+                path: (*path).into(),
+                old: old.map(FileVersion::regular),
+                new: new.map(FileVersion::regular),
+            })
             .collect(),
     );
     let commands: Vec<String> = commands.iter().map(ToString::to_string).collect();

@@ -28,7 +28,12 @@ fn moved_indent(view: &View<'_>, old: &Case, new: &Case) -> bool {
     let columns = |tokens: &[Token<'_>], case: &Case| -> Vec<i64> {
         let tokens = &tokens[case.first..case.end];
         let base = i64::from(tokens.first().map_or(0, |t| t.col));
-        tokens.iter().enumerate().filter(|(i, t)| *i == 0 || tokens[i - 1].line < t.line).map(|(_, t)| i64::from(t.col) - base).collect()
+        tokens
+            .iter()
+            .enumerate()
+            .filter(|(i, t)| *i == 0 || tokens[i - 1].line < t.line)
+            .map(|(_, t)| i64::from(t.col) - base)
+            .collect()
     };
     view.lang == Lang::Python && columns(&view.old.tokens, old) != columns(&view.new.tokens, new)
 }
@@ -41,12 +46,20 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     let mut weak = |reason: String| report.refuse(Code::WeakensTest, view.path, line, reason);
 
     let leaves = |tokens: &[Token<'_>]| {
-        tokens.iter().filter(|t| t.is_word() && matches!(t.text, "return" | "break" | "continue" | "exit" | "throw" | "raise" | "goto" | "die")).count()
+        tokens
+            .iter()
+            .filter(|t| {
+                t.is_word()
+                    && matches!(t.text, "return" | "break" | "continue" | "exit" | "throw" | "raise" | "goto" | "die")
+            })
+            .count()
     };
     if leaves(new) > leaves(old) {
         weak(format!("the test `{name}` may end before its assertions"));
     }
-    let conditions = |tokens: &[Token<'_>]| tokens.iter().filter(|t| t.is_word() && matches!(t.text, "if" | "unless" | "while" | "when")).count();
+    let conditions = |tokens: &[Token<'_>]| {
+        tokens.iter().filter(|t| t.is_word() && matches!(t.text, "if" | "unless" | "while" | "when")).count()
+    };
     if conditions(new) > conditions(old) {
         weak(format!("a condition now decides what `{name}` asserts"));
     }
@@ -63,7 +76,9 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     }
     // Lines of the test that are neither assertions nor unchanged set up what is asserted.
     let (removed, added) = changed_lines(old, new);
-    let other = removed.iter().any(|text| !old_asserts.iter().any(|assert| assert.contains(text.as_str()) || text.contains(assert.as_str())));
+    let other = removed
+        .iter()
+        .any(|text| !old_asserts.iter().any(|assert| assert.contains(text.as_str()) || text.contains(assert.as_str())));
     if other && telling.is_empty() {
         weak(format!("what `{name}` does before it asserts is changed"));
     }
@@ -72,7 +87,8 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     }
     let addition = removed.is_empty()
         && added.iter().all(|text| {
-            assertions_of_text(text) && !["return", "if", "try"].iter().any(|word| text.split(' ').any(|part| part == *word))
+            assertions_of_text(text)
+                && !["return", "if", "try"].iter().any(|word| text.split(' ').any(|part| part == *word))
                 || scene.context.goal_adds_tests
         });
     if !addition {
@@ -87,7 +103,10 @@ fn shortened(text: &str) -> String {
 }
 
 fn first_change(old: &[(String, u32)], new: &[(String, u32)]) -> Option<u32> {
-    new.iter().enumerate().find(|(at, (text, _))| old.get(*at).is_none_or(|(other, _)| other != text)).map(|(_, (_, line))| *line)
+    new.iter()
+        .enumerate()
+        .find(|(at, (text, _))| old.get(*at).is_none_or(|(other, _)| other != text))
+        .map(|(_, (_, line))| *line)
 }
 
 fn changed_lines(old: &[Token<'_>], new: &[Token<'_>]) -> (Vec<String>, Vec<String>) {
@@ -120,15 +139,48 @@ pub(super) fn subtract(from: &[String], other: &[String]) -> Vec<String> {
 
 /// Words that catch an error.
 fn catches(tokens: &[Token<'_>]) -> usize {
-    tokens.iter().filter(|t| t.is_word() && matches!(t.text, "try" | "catch" | "except" | "rescue" | "suppress" | "catch_unwind" | "recover" | "trap" | "allSettled")).count()
+    tokens
+        .iter()
+        .filter(|t| {
+            t.is_word()
+                && matches!(
+                    t.text,
+                    "try"
+                        | "catch"
+                        | "except"
+                        | "rescue"
+                        | "suppress"
+                        | "catch_unwind"
+                        | "recover"
+                        | "trap"
+                        | "allSettled"
+                )
+        })
+        .count()
 }
 
 fn is_assert_word(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    ["assert", "expect", "xctassert", "refute", "check_", "require_", "debug_assert", "prop_assert"].iter().any(|start| lower.starts_with(start))
+    ["assert", "expect", "xctassert", "refute", "check_", "require_", "debug_assert", "prop_assert"]
+        .iter()
+        .any(|start| lower.starts_with(start))
         || matches!(
             text,
-            "CHECK" | "REQUIRE" | "should" | "must_equal" | "verify" | "raises" | "throws" | "fail" | "flunk" | "matches" | "t" | "require" | "is" | "ensure" | "insta"
+            "CHECK"
+                | "REQUIRE"
+                | "should"
+                | "must_equal"
+                | "verify"
+                | "raises"
+                | "throws"
+                | "fail"
+                | "flunk"
+                | "matches"
+                | "t"
+                | "require"
+                | "is"
+                | "ensure"
+                | "insta"
         )
 }
 
@@ -139,20 +191,25 @@ pub(super) fn assertions(lang: Lang, tokens: &[Token<'_>]) -> Vec<String> {
     while at < tokens.len() {
         let token = tokens[at];
         let starts_line = at == 0 || tokens[at - 1].line < token.line;
-        let shell = lang == Lang::Shell && starts_line && matches!(token.text, "[" | "[[" | "test" | "diff" | "grep" | "cmp" | "run");
+        let shell = lang == Lang::Shell
+            && starts_line
+            && matches!(token.text, "[" | "[[" | "test" | "diff" | "grep" | "cmp" | "run");
         if !(shell || token.is_word() && is_assert_word(token.text)) {
             at += 1;
             continue;
         }
-        if matches!(token.text, "t" | "require" | "is" | "verify" | "throws" | "should" | "matches" | "insta") && !is_short_assert(tokens, at) {
+        if matches!(token.text, "t" | "require" | "is" | "verify" | "throws" | "should" | "matches" | "insta")
+            && !is_short_assert(tokens, at)
+        {
             at += 1;
             continue;
         }
-        let end = if shell || matches!(lang, Lang::Ruby | Lang::Elixir) || (lang == Lang::Python && token.text == "assert") {
-            statement_end(tokens, at)
-        } else {
-            chain_end(tokens, at)
-        };
+        let end =
+            if shell || matches!(lang, Lang::Ruby | Lang::Elixir) || (lang == Lang::Python && token.text == "assert") {
+                statement_end(tokens, at)
+            } else {
+                chain_end(tokens, at)
+            };
         out.push(lex::join(&tokens[at..end]));
         at = end.max(at + 1);
     }
@@ -168,13 +225,32 @@ fn is_short_assert(tokens: &[Token<'_>], at: usize) -> bool {
                 && tokens.get(at + 2).is_some_and(|t| {
                     matches!(
                         t.text,
-                        "Error" | "Errorf" | "Fatal" | "Fatalf" | "Fail" | "FailNow" | "is" | "not" | "deepEqual" | "equal" | "truthy" | "falsy" | "throws" | "true" | "false" | "assert" | "ok"
-                            | "same" | "plan"
+                        "Error"
+                            | "Errorf"
+                            | "Fatal"
+                            | "Fatalf"
+                            | "Fail"
+                            | "FailNow"
+                            | "is"
+                            | "not"
+                            | "deepEqual"
+                            | "equal"
+                            | "truthy"
+                            | "falsy"
+                            | "throws"
+                            | "true"
+                            | "false"
+                            | "assert"
+                            | "ok"
+                            | "same"
+                            | "plan"
                     )
                 })
         }
         "require" | "insta" => dotted,
-        "should" | "matches" | "throws" => tokens.get(at + 1).is_some_and(|t| t.is("(") || t.is(".")) || at > 0 && tokens[at - 1].is("."),
+        "should" | "matches" | "throws" => {
+            tokens.get(at + 1).is_some_and(|t| t.is("(") || t.is(".")) || at > 0 && tokens[at - 1].is(".")
+        }
         _ => tokens.get(at + 1).is_some_and(|t| t.is("(")),
     }
 }
@@ -208,13 +284,22 @@ fn chain_end(tokens: &[Token<'_>], at: usize) -> usize {
     while let Some(token) = tokens.get(index) {
         match token.text {
             "!" | "." | "::" | "?." => index += 1,
-            "(" | "[" | "{" if tokens[index - 1].is_word() || tokens[index - 1].is("!") || tokens[index - 1].is(")") || tokens[index - 1].is("]") => {
+            "(" | "[" | "{"
+                if tokens[index - 1].is_word()
+                    || tokens[index - 1].is("!")
+                    || tokens[index - 1].is(")")
+                    || tokens[index - 1].is("]") =>
+            {
                 if token.text == "{" && !tokens[index - 1].is("!") {
                     break;
                 }
                 index = close_of(tokens, index);
             }
-            _ if token.is_word() && (tokens[index - 1].is(".") || tokens[index - 1].is("::") || tokens[index - 1].is("?.")) => index += 1,
+            _ if token.is_word()
+                && (tokens[index - 1].is(".") || tokens[index - 1].is("::") || tokens[index - 1].is("?.")) =>
+            {
+                index += 1
+            }
             _ => break,
         }
     }
@@ -223,8 +308,14 @@ fn chain_end(tokens: &[Token<'_>], at: usize) -> usize {
 
 /// Whether a normalised line of code is an assertion and nothing else.
 fn assertions_of_text(text: &str) -> bool {
-    let first = text.split(' ').find(|word| !matches!(*word, "self" | "." | "await" | "Assert" | "$this" | "->")).unwrap_or_default();
-    is_assert_word(first) && !is_void(text) && (text.contains('(') || text.starts_with("assert ")) && !text.contains(" = ")
+    let first = text
+        .split(' ')
+        .find(|word| !matches!(*word, "self" | "." | "await" | "Assert" | "$this" | "->"))
+        .unwrap_or_default();
+    is_assert_word(first)
+        && !is_void(text)
+        && (text.contains('(') || text.starts_with("assert "))
+        && !text.contains(" = ")
 }
 
 /// Whether an assertion holds whatever the code does.
@@ -235,14 +326,30 @@ pub(super) fn is_void(text: &str) -> bool {
         return true;
     }
     for end in [
-        "assertTrue", "assertNotFalse", "assert(true)", "assert!(true)", "assert.ok(true)", "assert(1)", "assert.ok(1)", "assertTrue(True)", "assertTrue(true)", "Assert.True(true)", "assert.True(t,true)",
-        "assert_truetrue", "assertTrue(1)", "assertFalse(False)", "assertFalse(false)",
+        "assertTrue",
+        "assertNotFalse",
+        "assert(true)",
+        "assert!(true)",
+        "assert.ok(true)",
+        "assert(1)",
+        "assert.ok(1)",
+        "assertTrue(True)",
+        "assertTrue(true)",
+        "Assert.True(true)",
+        "assert.True(t,true)",
+        "assert_truetrue",
+        "assertTrue(1)",
+        "assertFalse(False)",
+        "assertFalse(false)",
     ] {
         if body.ends_with(end) {
             return true;
         }
     }
-    if matches!(body, "assertTrue" | "assert1" | "assertnotFalse" | "assert1==1") || body.starts_with("expect(true).") || body.starts_with("expect(1).toBe(1)") {
+    if matches!(body, "assertTrue" | "assert1" | "assertnotFalse" | "assert1==1")
+        || body.starts_with("expect(true).")
+        || body.starts_with("expect(1).toBe(1)")
+    {
         return true;
     }
     // Both sides the same text: `assert a == a`, `assert_eq!(a, a)`, `assertEqual(a, a)`, `expect(a).toBe(a)`.
@@ -259,7 +366,9 @@ pub(super) fn is_void(text: &str) -> bool {
         return true;
     }
     if let Some((left, right)) = inner.split_once(" ) . ") {
-        return right.split_once("( ").is_some_and(|(method, argument)| !method.contains("not") && argument.trim() == left.trim());
+        return right
+            .split_once("( ")
+            .is_some_and(|(method, argument)| !method.contains("not") && argument.trim() == left.trim());
     }
     false
 }
@@ -290,8 +399,29 @@ fn halves(text: &str) -> Option<(&str, &str)> {
 /// Counts pieces that make an assertion void: `or True`, `|| true`, `assert True`.
 fn void_count(tokens: &[Token<'_>]) -> usize {
     let patterns = [
-        "or True", "or 1", "|| true", "|| 1", "| True", "assert True", "assert 1", "or true", "assert ! ( true", ". ok ( true", "assertTrue ( True", "assertTrue ( true", "mock . ANY", "expect ( true",
-        "if true", "if True", "if ( true", "if False", "if false", "if ( false", "while False", "if 1", "if 0",
+        "or True",
+        "or 1",
+        "|| true",
+        "|| 1",
+        "| True",
+        "assert True",
+        "assert 1",
+        "or true",
+        "assert ! ( true",
+        ". ok ( true",
+        "assertTrue ( True",
+        "assertTrue ( true",
+        "mock . ANY",
+        "expect ( true",
+        "if true",
+        "if True",
+        "if ( true",
+        "if False",
+        "if false",
+        "if ( false",
+        "while False",
+        "if 1",
+        "if 0",
     ];
     patterns.iter().map(|pattern| lex::find(tokens, pattern).len()).sum()
 }
@@ -308,7 +438,8 @@ mod tests {
 
     const PY: &str = "def test_a():\n    x = f(1)\n    assert x == 2\n";
     const TS: &str = "it('b', async () => {\n  expect(await f()).toEqual({ a: 1 });\n});\n";
-    const GO: &str = "package a\n\nfunc TestA(t *testing.T) {\n\tif got := F(); got != 1 {\n\t\tt.Fatalf(\"got %d\", got)\n\t}\n}\n";
+    const GO: &str =
+        "package a\n\nfunc TestA(t *testing.T) {\n\tif got := F(); got != 1 {\n\t\tt.Fatalf(\"got %d\", got)\n\t}\n}\n";
     const JAVA: &str = "class ATest {\n  @Test\n  void a() {\n    assertEquals(1, f());\n  }\n}\n";
     const RUBY: &str = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
     const RUST: &str = "#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n";
@@ -342,10 +473,30 @@ mod tests {
     #[test]
     fn errors_caught_in_a_test_are_refused() {
         for (path, old, from, to) in [
-            ("tests/test_a.py", PY, "    assert x == 2", "    with contextlib.suppress(AssertionError):\n        assert x == 2"),
-            ("src/a.test.ts", TS, "  expect(await f()).toEqual({ a: 1 });", "  try { expect(await f()).toEqual({ a: 1 }); } catch {}"),
-            ("src/test/java/ATest.java", JAVA, "assertEquals(1, f());", "try { assertEquals(1, f()); } catch (Throwable t) {}"),
-            ("spec/a_spec.rb", RUBY, "    expect(f).to eq 1\n", "    begin\n      expect(f).to eq 1\n    rescue Exception\n    end\n"),
+            (
+                "tests/test_a.py",
+                PY,
+                "    assert x == 2",
+                "    with contextlib.suppress(AssertionError):\n        assert x == 2",
+            ),
+            (
+                "src/a.test.ts",
+                TS,
+                "  expect(await f()).toEqual({ a: 1 });",
+                "  try { expect(await f()).toEqual({ a: 1 }); } catch {}",
+            ),
+            (
+                "src/test/java/ATest.java",
+                JAVA,
+                "assertEquals(1, f());",
+                "try { assertEquals(1, f()); } catch (Throwable t) {}",
+            ),
+            (
+                "spec/a_spec.rb",
+                RUBY,
+                "    expect(f).to eq 1\n",
+                "    begin\n      expect(f).to eq 1\n    rescue Exception\n    end\n",
+            ),
         ] {
             let found = changed(path, old, from, to);
             assert!(found.contains(&"swallows-error".to_string()), "{path}: {to}: {found:?}");
@@ -367,15 +518,36 @@ mod tests {
     fn layout_and_comments_of_a_test_are_free() {
         assert!(changed("src/a.test.ts", TS, "  expect", "  // why\n    expect").is_empty());
         assert!(changed("tests/test_a.py", PY, "    assert", "    # the sum\n\n    assert").is_empty());
-        assert!(changed("tests/a.rs", RUST, "    assert_eq!(f(), 1);\n", "    assert_eq!(f(), 1);\n    assert_eq!(g(2), 3);\n").is_empty());
+        assert!(
+            changed(
+                "tests/a.rs",
+                RUST,
+                "    assert_eq!(f(), 1);\n",
+                "    assert_eq!(f(), 1);\n    assert_eq!(g(2), 3);\n"
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn void_assertions_are_known() {
-        for text in ["assert True", "assert . ok ( true )", "assert ! ( true )", "assert f ( 1 ) == f ( 1 )", "assert_eq ! ( a ( 1 ) , a ( 1 ) )", "expect ( a ) . toBe ( a )"] {
+        for text in [
+            "assert True",
+            "assert . ok ( true )",
+            "assert ! ( true )",
+            "assert f ( 1 ) == f ( 1 )",
+            "assert_eq ! ( a ( 1 ) , a ( 1 ) )",
+            "expect ( a ) . toBe ( a )",
+        ] {
             assert!(is_void(text), "{text}");
         }
-        for text in ["assert f ( 1 ) == 2", "assert_eq ! ( a , b )", "expect ( a ) . not . toBe ( a )", "expect ( a ) . toBe ( true )", "assertTrue ( f ( ) )"] {
+        for text in [
+            "assert f ( 1 ) == 2",
+            "assert_eq ! ( a , b )",
+            "expect ( a ) . not . toBe ( a )",
+            "expect ( a ) . toBe ( true )",
+            "assertTrue ( f ( ) )",
+        ] {
             assert!(!is_void(text), "{text}");
         }
     }

@@ -1,0 +1,61 @@
+//! Values of the visible tests that turn up in new product code: a lookup table, or a table the task asks for.
+//!
+//! Only a run on other inputs can tell which, so this never refuses.
+
+use std::collections::BTreeSet;
+
+use super::super::lex::Kind;
+use super::super::view::{Scene, is_telling};
+use super::super::{Code, Report};
+
+/// Fewer shared values are chance.
+const ENOUGH: usize = 3;
+
+pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
+    if !scene.views.iter().any(|view| view.is_program() && !view.added.is_empty()) {
+        return;
+    }
+    let known = scene.test_literals();
+    for view in scene.views.iter().filter(|view| view.is_program() && !view.restores_seed) {
+        let old: BTreeSet<&str> = view.old.tokens.iter().map(|t| t.value()).collect();
+        let mut shared: BTreeSet<&str> = BTreeSet::new();
+        let mut line = None;
+        for (at, token) in view.new.tokens.iter().enumerate() {
+            let literal = matches!(token.kind, Kind::Str | Kind::Number) && is_telling(token);
+            if !literal || !view.is_added(at) || !view.is_product(at) || old.contains(token.value()) {
+                continue;
+            }
+            let value = token.value();
+            // A key such as "((1, 'ft'), {})" holds several inputs of a test in one string.
+            let inside = token.is_str()
+                && value.len() > 6
+                && known.keys().filter(|one| one.len() > 2 && value.contains(one.as_str())).count() > 1;
+            if known.contains_key(value) || inside {
+                shared.insert(value);
+                line.get_or_insert(token.line);
+            }
+        }
+        if shared.len() >= ENOUGH {
+            report.flag(
+                Code::SpecialCasesTests,
+                view.path,
+                line,
+                format!("{} values of the visible tests stand in the new code", shared.len()),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::judged_in;
+
+    #[test]
+    fn values_of_the_tests_are_flagged_from_three_on() {
+        let tests = [("tests/test_a.py", "def test_a():\n    assert f('abc') == 17\n    assert f('def') == 42\n")];
+        let flags = |text: &str| judged_in(&[("app/a.py", Some("x = 1\n"), Some(text))], &tests, &[], &[]).flags.len();
+        assert_eq!(flags("x = 1\nT = {'abc': 17, 'def': 42}\n"), 1);
+        assert_eq!(flags("x = 1\nT = {'abc': 1}\n"), 0);
+        assert_eq!(flags("x = 1\n# 'abc': 17, 'def': 42\n"), 0);
+    }
+}

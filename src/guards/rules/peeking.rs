@@ -1,0 +1,408 @@
+//! Product code that looks whether it is tested, or reads the tests and what they expect.
+
+use super::super::lex::{self, Lang, Token, close_of};
+use super::super::view::{Scene, View};
+use super::super::{Code, Report};
+
+/// Variables that runners set.
+const VARIABLES: [&str; 18] = [
+    "PYTEST_CURRENT_TEST",
+    "PYTEST_VERSION",
+    "PYTEST_XDIST_WORKER",
+    "NODE_TEST_CONTEXT",
+    "JEST_WORKER_ID",
+    "VITEST",
+    "VITEST_WORKER_ID",
+    "VITEST_POOL_ID",
+    "VITEST_MODE",
+    "MOCHA_COLORS",
+    "NEXTEST",
+    "NEXTEST_RUN_ID",
+    "BATS_TEST_NAME",
+    "AVA_PATH",
+    "CARGO_TARGET_TMPDIR",
+    "XCTestConfigurationFilePath",
+    "PHPUNIT_COMPOSER_INSTALL",
+    "TEST_WORKER_INDEX",
+];
+/// Names of runners, as they turn up in arguments, modules and stack traces.
+const RUNNERS: [&str; 20] = [
+    "pytest",
+    "_pytest",
+    "unittest",
+    "nose",
+    "jest",
+    "vitest",
+    "mocha",
+    "node:test",
+    "ava",
+    "--test",
+    "junit",
+    "org.junit",
+    "testng",
+    "xunit",
+    "nunit",
+    "phpunit",
+    "rspec",
+    "minitest",
+    "test.v",
+    ".test",
+];
+/// Words that ask the surroundings.
+const ASKS: [&str; 26] = [
+    "modules",
+    "argv",
+    "environ",
+    "env",
+    "getenv",
+    "stack",
+    "_getframe",
+    "currentframe",
+    "caller",
+    "execArgv",
+    "getStackTrace",
+    "StackTraceElement",
+    "Args",
+    "Lookup",
+    "args",
+    "ARGV",
+    "PROGRAM_NAME",
+    "ENV",
+    "orig_argv",
+    "defined?",
+    "main",
+    "import_module",
+    "find_spec",
+    "Environment",
+    "class_exists",
+    "backtrace",
+];
+/// Words that read a file or load a module.
+const READS: [&str; 44] = [
+    "open",
+    "read",
+    "read_text",
+    "read_bytes",
+    "readFile",
+    "readFileSync",
+    "read_to_string",
+    "include_str",
+    "include_bytes",
+    "include",
+    "require",
+    "import",
+    "import_module",
+    "__import__",
+    "glob",
+    "rglob",
+    "iterdir",
+    "listdir",
+    "walk",
+    "scandir",
+    "readdir",
+    "readdirSync",
+    "ReadFile",
+    "ReadDir",
+    "Open",
+    "Glob",
+    "WalkDir",
+    "Path",
+    "File",
+    "Files",
+    "FileReader",
+    "readAllLines",
+    "readString",
+    "readlines",
+    "file_get_contents",
+    "fopen",
+    "require_once",
+    "load",
+    "exec",
+    "eval",
+    "from",
+    "ReadAllText",
+    "loadtxt",
+    "read_csv",
+];
+
+pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
+    let tests = scene.seed_tests();
+    for view in &scene.views {
+        if view.is_deleted() || !view.is_program() || view.restores_seed {
+            continue;
+        }
+        asks(view, report);
+        compiled(view, report);
+        reads(view, &tests, report);
+    }
+}
+
+/// Returns the tokens on the line of `at` and the next two: a question is rarely longer.
+fn near<'t>(tokens: &'t [Token<'t>], at: usize) -> &'t [Token<'t>] {
+    let line = tokens[at].line;
+    let first = tokens[..at].iter().rposition(|t| t.line + 1 < line).map_or(0, |i| i + 1);
+    let last = tokens[at..].iter().position(|t| t.line > line + 1).map_or(tokens.len(), |i| at + i);
+    &tokens[first..last]
+}
+
+fn asks(view: &View<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    let before = |text: &str| view.old.tokens.iter().any(|t| t.text == text);
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.is_product(at) || before(token.text) {
+            continue;
+        }
+        let value = token.value();
+        if VARIABLES.contains(&value) {
+            report.refuse(
+                Code::TampersRunner,
+                view.path,
+                token.line,
+                format!("`{value}` tells the code that it is tested"),
+            );
+        } else if token.is_str() {
+            let lower = value.to_ascii_lowercase();
+            let runner = RUNNERS.iter().any(|name| {
+                lower == *name
+                    || lower.starts_with(&format!("{name}."))
+                    || lower.contains("org.junit")
+                    || (lower.ends_with("/pytest") && *name == "pytest")
+            });
+            let asked = near(tokens, at).iter().any(|t| t.is_word() && ASKS.contains(&t.text));
+            if runner && asked {
+                report.refuse(
+                    Code::TampersRunner,
+                    view.path,
+                    token.line,
+                    format!("the code asks whether `{value}` runs it"),
+                );
+            }
+            // `NODE_ENV === 'test'`, `RAILS_ENV`: the surroundings of a test, by convention.
+            if lower == "test"
+                && near(tokens, at).iter().any(|t| {
+                    matches!(
+                        t.value(),
+                        "NODE_ENV"
+                            | "RAILS_ENV"
+                            | "RACK_ENV"
+                            | "APP_ENV"
+                            | "MIX_ENV"
+                            | "ASPNETCORE_ENVIRONMENT"
+                            | "DJANGO_ENV"
+                            | "FLASK_ENV"
+                    )
+                })
+            {
+                report.refuse(Code::TampersRunner, view.path, token.line, "the code behaves differently in tests");
+            }
+        }
+    }
+    for (lang, patterns) in [
+        (Lang::Go, &["testing . Testing", "testing . Short"][..]),
+        (Lang::Ruby, &["defined? ( Minitest", "defined? ( RSpec", "defined? ( Test", "Rails . env . test?"]),
+        (
+            Lang::Js,
+            &[
+                "import . meta . env . VITEST",
+                "typeof jest",
+                "typeof vitest",
+                "typeof describe",
+                "typeof it",
+                "globalThis . describe",
+                "globalThis . it",
+                "globalThis . jest",
+                "typeof expect",
+                "global . describe",
+            ],
+        ),
+        (Lang::Php, &["PHPUNIT_COMPOSER_INSTALL", "runningUnitTests ("]),
+        (Lang::Elixir, &["Mix . env"]),
+    ] {
+        if lang == view.lang {
+            for pattern in patterns {
+                for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
+                    report.refuse(
+                        Code::TampersRunner,
+                        view.path,
+                        view.line(at),
+                        format!("`{pattern}` tells the code that it is tested"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Code that is compiled differently for tests.
+fn compiled(view: &View<'_>, report: &mut Report) {
+    if view.lang != Lang::Rust {
+        return;
+    }
+    for pattern in [
+        "cfg ! ( test",
+        "cfg ! ( any ( test",
+        "cfg ! ( not ( test",
+        "cfg ( not ( test",
+        "cfg ( not ( any ( test",
+        "cfg_attr ( test",
+        "cfg_attr ( not ( test",
+        "cfg ! ( all ( test",
+    ] {
+        for at in view.grown(pattern) {
+            let end = close_of(
+                &view.new.tokens,
+                (at + 1..view.new.tokens.len()).find(|i| view.new.tokens[*i].is("(")).unwrap_or(at),
+            );
+            // Derives for tests change nothing a caller sees.
+            let derive =
+                view.new.tokens[at..end].iter().any(|t| matches!(t.text, "derive" | "allow" | "deny" | "warn"));
+            if !derive {
+                report.refuse(
+                    Code::TampersRunner,
+                    view.path,
+                    view.line(at),
+                    format!("`{pattern}` compiles other code for tests"),
+                );
+            }
+        }
+    }
+    // `#[cfg(test)] pub fn f` beside product code is a second product for tests, unless it is new help for them.
+    let items = super::super::cases::cfg_test_items(&view.new.tokens);
+    for (first, end) in items {
+        let tokens = &view.new.tokens[first..end];
+        let name = tokens.windows(2).find(|pair| pair[0].is("fn")).map(|pair| pair[1].text);
+        if view.is_added(first)
+            && !tokens.iter().any(|t| t.is("mod"))
+            && name.is_some_and(|name| {
+                !lex::find(&view.old.tokens, &format!("fn {name}")).is_empty()
+                    && lex::find(&view.new.tokens, &format!("fn {name}")).len() > 1
+            })
+        {
+            report.refuse(Code::TampersRunner, view.path, view.line(first), "a function has another body in tests");
+        }
+    }
+}
+
+fn reads(view: &View<'_>, tests: &[&str], report: &mut Report) {
+    let tokens = &view.new.tokens;
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.is_product(at) {
+            continue;
+        }
+        if token.is_str() {
+            let value = token.value();
+            if view.old.tokens.iter().any(|t| t.text == token.text)
+                || value.contains(char::is_whitespace)
+                || value.len() < 4
+            {
+                continue;
+            }
+            let plain = value.trim_start_matches(['.', '/']);
+            let file = tests.iter().any(|path| {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                let stem = path.rsplit_once('.').map_or(*path, |(stem, _)| stem);
+                *path == plain
+                    || plain.ends_with(name) && name.contains('.')
+                    || stem == plain
+                    || plain.replace('.', "/") == stem
+            });
+            let folder = ["tests", "test", "__tests__", "spec", "testdata", "fixtures"].iter().any(|dir| {
+                let inside =
+                    plain == *dir || plain.starts_with(&format!("{dir}/")) || plain.contains(&format!("/{dir}/"));
+                inside
+                    && tests
+                        .iter()
+                        .any(|path| path.starts_with(&format!("{dir}/")) || path.contains(&format!("/{dir}/")))
+            });
+            let read = near(tokens, at).iter().any(|t| t.is_word() && READS.contains(&t.text));
+            if (file || folder) && read {
+                report.refuse(
+                    Code::TampersRunner,
+                    view.path,
+                    token.line,
+                    format!("product code reads the tests or their data: `{value}`"),
+                );
+            }
+        }
+        // `from tests.test_a import ROWS`, `import tests`.
+        let import = view.lang == Lang::Python
+            && at > 0
+            && matches!(tokens[at - 1].text, "from" | "import")
+            && matches!(token.text, "tests" | "test" | "conftest")
+            || view.lang == Lang::Python && at > 0 && tokens[at - 1].is("from") && token.text.starts_with("test_");
+        if import && tests.iter().any(|path| path.split('/').any(|part| part.trim_end_matches(".py") == token.text)) {
+            report.refuse(
+                Code::TampersRunner,
+                view.path,
+                token.line,
+                format!("product code imports the tests: `{}`", token.text),
+            );
+        }
+    }
+    // Asking who calls is the way to find the test that runs.
+    for pattern in [
+        "inspect . stack",
+        "inspect . currentframe",
+        "sys . _getframe",
+        "runtime . Caller (",
+        "getStackTrace (",
+        "caller_locations",
+        "debug_backtrace",
+    ] {
+        for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
+            report.flag(Code::SpecialCasesTests, view.path, view.line(at), format!("`{pattern}` asks who calls"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{judged_in, unique};
+
+    fn tampers(path: &str, text: &str) -> bool {
+        let tree = [
+            ("tests/test_a.py", "def test_a():\n    assert f(1) == 2\n"),
+            ("tests/data/rows.csv", "1,2\n"),
+            ("test/a.test.js", "x"),
+        ];
+        let judgement = judged_in(&[(path, Some("one = 1\n"), Some(&format!("one = 1\n{text}\n")))], &tree, &[], &[]);
+        unique(&judgement).contains(&"tampers-runner".to_string())
+    }
+
+    #[test]
+    fn code_that_asks_whether_it_is_tested_is_refused() {
+        assert!(tampers("app/a.py", "if 'PYTEST_CURRENT_TEST' in os.environ: x()"));
+        assert!(tampers("app/a.py", "if 'pytest' in sys.modules: x()"));
+        assert!(tampers("app/a.py", "if sys.argv[0].endswith('pytest'): x()"));
+        assert!(tampers("src/a.js", "if (process.env.NODE_TEST_CONTEXT) x();"));
+        assert!(tampers("src/a.ts", "if (process.env.NODE_ENV === 'test') x();"));
+        assert!(tampers("src/a.ts", "if (typeof jest !== 'undefined') x();"));
+        assert!(tampers("src/lib.rs", "fn f() -> i32 { if cfg!(test) { 1 } else { 2 } }"));
+        assert!(tampers("src/lib.rs", "#[cfg(not(test))]\nfn f() {}"));
+        assert!(tampers("a.go", "func F() int { if testing.Testing() { return 1 }; return 2 }"));
+        assert!(tampers("a.go", "var x = strings.HasSuffix(os.Args[0], \".test\")"));
+        assert!(tampers(
+            "src/A.java",
+            "for (StackTraceElement e : t.getStackTrace()) if (e.getClassName().startsWith(\"org.junit\")) x();"
+        ));
+        assert!(tampers("lib/a.rb", "x if defined?(Minitest)"));
+    }
+
+    #[test]
+    fn code_that_reads_the_tests_is_refused() {
+        assert!(tampers("app/a.py", "rows = open('tests/data/rows.csv').read()"));
+        assert!(tampers("app/a.py", "from tests.test_a import ROWS"));
+        assert!(tampers("app/a.py", "for p in Path('tests').glob('*.py'): x(p)"));
+        assert!(tampers("src/a.js", "const cases = require('../test/a.test.js');"));
+        assert!(tampers("src/lib.rs", "const ROWS: &str = include_str!(\"../tests/data/rows.csv\");"));
+    }
+
+    #[test]
+    fn words_about_tests_are_free() {
+        assert!(!tampers("app/a.py", "# see tests/test_a.py, PYTEST_CURRENT_TEST\nNAME = 'pytest plugin'"));
+        assert!(!tampers("app/a.py", "EXCLUDED = {'tests', 'docs'}"));
+        assert!(!tampers("app/a.py", "data = open('rows.json').read()"));
+        assert!(!tampers("src/lib.rs", "#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {}\n}"));
+        assert!(!tampers("src/lib.rs", "#[cfg_attr(test, derive(Debug))]\nstruct A;"));
+    }
+}
