@@ -1,1 +1,79 @@
-//! The command line.
+//! The command line: parses, calls the operations, prints. The only place that prints.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the owner of the terminal")]
+
+mod arguments;
+mod commands;
+mod demo;
+mod output;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::Environment;
+use crate::error;
+use crate::operations::Session;
+use crate::process;
+pub use arguments::{Arguments, Command};
+
+/// Runs the program with these arguments, the program's name first, and returns its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|first| first == process::SHIM_ARGUMENT) {
+        return process::shim_main(arguments.into_iter().skip(2));
+    }
+    if let Ok(shim) = process::Shim::current() {
+        process::use_shim(shim);
+    }
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error, wants_json),
+    };
+    let json = parsed.json;
+    let session = Session { dir: parsed.dir.clone(), environment: Environment::read() };
+    match commands::run(parsed.command, &session, json) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => report(&error, json),
+    }
+}
+
+/// Prints what clap says; help and version are no errors.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let text = error.render().to_string();
+        let mut lines = text.lines();
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let failure = error::Failure::usage(message, "see `loop-companion help`");
+        return report(&failure.into(), true);
+    }
+    let _ = error.print();
+    ExitCode::from(error::ExitCode::Usage as u8)
+}
+
+/// Prints an error: for programs as JSON on standard output, for people on standard error.
+fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    if error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }) {
+        // The reader has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let (code, document) = error::describe(error);
+    if json {
+        output::json(&document);
+    } else {
+        eprintln!("error: {}", document.error.message);
+        if let Some(hint) = &document.error.hint {
+            eprintln!("hint: {hint}");
+        }
+    }
+    ExitCode::from(code)
+}

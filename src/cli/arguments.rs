@@ -1,0 +1,179 @@
+//! The commands and their flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::operations::{Options, Span};
+
+/// Drive the Codex CLI round a measured loop until the goal is proven
+#[derive(Debug, Parser)]
+#[command(name = "loop-companion", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Work in this folder; checks run here
+    #[arg(short = 'C', value_name = "DIR", global = true, default_value = ".", hide_default_value = true)]
+    pub dir: PathBuf,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a loop towards a goal
+    Start(Box<Start>),
+    /// Show the loop of this work tree
+    Status(Status),
+    /// Show what the loop brought, and why each proposal lost
+    Result(ResultArgs),
+    /// Run more iterations
+    Iterate(Iterate),
+    /// Go on with a loop that stopped or died
+    Resume(Resume),
+    /// Stop the loop of this work tree
+    Stop,
+    /// Show or set the model, from the next Codex call on
+    Model(Model),
+    /// Check that a loop could start here
+    Preflight(Preflight),
+    /// Propose check commands, with the evidence for each
+    Detect,
+    /// Watch a whole loop on a sample repository, without an account
+    Demo(Demo),
+}
+
+/// Starts a loop.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The goal, in words
+    #[arg(value_name = "GOAL")]
+    pub words: Vec<String>,
+    /// The goal as one text; `-` reads standard input
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["task_file"])]
+    pub goal: Option<String>,
+    /// File with the goal; `-` reads standard input
+    #[arg(long, value_name = "PATH")]
+    pub task_file: Option<String>,
+    /// What must be true at the end, in words; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub accept: Vec<String>,
+    /// Read goal, criteria and options as one JSON object from standard input
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["goal", "task_file"])]
+    pub args_stdin: bool,
+    /// Wait for the end (the default)
+    #[arg(long, hide_short_help = true)]
+    pub wait: bool,
+    /// Start without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Start exactly the plan with this hash
+    #[arg(long, value_name = "HASH", hide_short_help = true)]
+    pub approved: Option<String>,
+    /// Print the whole plan and its hash, and start nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Make, guard and rank proposals, and apply nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Shows the loop.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show it again whenever it changes, until the loop ends
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Shows the result.
+#[derive(Debug, Args)]
+pub struct ResultArgs {
+    /// Print the change as a patch that `git apply` takes on the tree the loop started from
+    #[arg(long, conflicts_with = "json")]
+    pub patch: bool,
+    /// Only this iteration
+    #[arg(long, value_name = "N")]
+    pub iteration: Option<u32>,
+}
+
+/// Runs more iterations.
+#[derive(Debug, Args)]
+pub struct Iterate {
+    /// How many
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub count: u32,
+    /// Make, guard and rank proposals, and apply nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Goes on with a loop.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Raise the most iterations
+    #[arg(long, value_name = "N")]
+    pub max_iter: Option<u32>,
+    /// Raise the most time
+    #[arg(long, value_name = "D")]
+    pub max_time: Option<Span>,
+    /// Raise the most Codex calls
+    #[arg(long, value_name = "N")]
+    pub max_calls: Option<u32>,
+    /// Raise the most tokens
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+}
+
+/// Shows or sets the model.
+#[derive(Debug, Args)]
+pub struct Model {
+    /// Model; `spark` stands for gpt-5.3-codex-spark
+    pub model: Option<String>,
+    /// Reasoning effort
+    pub effort: Option<String>,
+}
+
+/// Checks that a loop could start.
+#[derive(Debug, Args)]
+pub struct Preflight {
+    /// Accept uncommitted changes
+    #[arg(long)]
+    pub allow_dirty: bool,
+}
+
+/// Plays a whole loop.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Empty or new folder for the sample repository [default: a new temporary folder]
+    pub dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_of_start_shows_what_a_first_user_needs() {
+        let mut command = Arguments::command();
+        let start = command.find_subcommand_mut("start").unwrap();
+        let short = start.render_help().to_string();
+        let flags = short.lines().filter(|line| line.trim_start().starts_with('-')).count();
+        assert!((10..=22).contains(&flags), "{flags} flags in:\n{short}");
+        let long = start.render_long_help().to_string();
+        for flag in ["--trial-cmd", "--max-calls", "--allow-change", "--codex-mcp"] {
+            assert!(!short.contains(flag) && long.contains(flag), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! One function per command: reads what standard input holds, calls the operation, prints its answer.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::arguments::{Command, Iterate, Preflight, ResultArgs, Resume, Start, Status};
+use super::{demo, output, terminal};
+use crate::engine::StopReason;
+use crate::error::Failure;
+use crate::operations::{self, Ended, Goal, Options, PlanReport, PlanRequest, Raise, Session};
+use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_report, status_text};
+
+/// Most bytes read from standard input or a task file; far above the longest goal.
+const MAX_INPUT: u64 = 4 << 20;
+
+/// Runs a command and returns the exit code.
+pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Result<u8> {
+    match command {
+        Command::Start(start) => run_start(*start, session, json),
+        Command::Status(status) => run_status(&status, session, json),
+        Command::Result(result) => run_result(&result, session, json),
+        Command::Iterate(iterate) => run_iterate(&iterate, session, json),
+        Command::Resume(resume) => run_resume(&resume, session, json),
+        Command::Stop => run_stop(session, json),
+        Command::Model(model) => {
+            let report = operations::set_model(session, model.model, model.effort)?;
+            if json {
+                output::json(&report);
+            } else {
+                let name = report.model.as_deref().unwrap_or("Codex's default");
+                let when = if report.running { " (from the running loop's next call on)" } else { "" };
+                output::text(&format!("model {name}, effort {}{when}", report.effort));
+            }
+            Ok(0)
+        }
+        Command::Preflight(preflight) => run_preflight(&preflight, session, json),
+        Command::Detect => run_detect(session, json),
+        Command::Demo(arguments) => demo::run(&arguments, session, json),
+    }
+}
+
+/// What `--args-stdin` reads: goal, criteria and options in one object, the keys as the flags are called or in
+/// camelCase.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct StdinArguments {
+    goal: Option<String>,
+    accept: Vec<String>,
+    approved: Option<String>,
+    plan: bool,
+    dry_run: bool,
+    yes: bool,
+}
+
+fn read_stdin(what: &str) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("read standard input")?;
+    text_of(bytes, what)
+}
+
+fn text_of(bytes: Vec<u8>, what: &str) -> anyhow::Result<String> {
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(Failure::usage(format!("{what} is larger than 4 MiB"), "give a shorter goal").into());
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
+}
+
+/// Returns the request of a start as typed.
+fn request(start: &Start, session: &Session) -> anyhow::Result<(PlanRequest, StdinArguments)> {
+    if start.args_stdin {
+        return request_from_stdin(start);
+    }
+    let text = match (&start.goal, &start.task_file) {
+        (Some(goal), _) if goal == "-" => Some(read_stdin("the goal on standard input")?),
+        (Some(goal), _) => Some(goal.clone()),
+        (None, Some(file)) if file == "-" => Some(read_stdin("the goal on standard input")?),
+        (None, Some(file)) => {
+            let path = session.dir.join(file);
+            let bytes = std::fs::read(&path).map_err(|error| {
+                Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read")
+            })?;
+            Some(text_of(bytes, file)?)
+        }
+        (None, None) if start.words.is_empty() => None,
+        (None, None) => Some(start.words.join(" ")),
+    };
+    let request = PlanRequest {
+        goal: Goal { text, accept: start.accept.clone() },
+        options: start.options.clone(),
+        dry_run: start.dry_run,
+    };
+    Ok((request, StdinArguments::default()))
+}
+
+fn request_from_stdin(start: &Start) -> anyhow::Result<(PlanRequest, StdinArguments)> {
+    let text = read_stdin("standard input")?;
+    let unusable =
+        |cause: String| Failure::usage(format!("standard input is no JSON object of options: {cause}"), "see `start --help` for the names");
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+    let serde_json::Value::Object(object) = value else { return Err(unusable("it is no object".into()).into()) };
+    let own = ["goal", "accept", "approved", "plan", "dry-run", "yes"];
+    let mut mine = serde_json::Map::new();
+    let mut rest = serde_json::Map::new();
+    for (key, value) in object {
+        let key = kebab(&key);
+        if own.contains(&key.as_str()) { &mut mine } else { &mut rest }.insert(key, value);
+    }
+    let own: StdinArguments =
+        serde_json::from_value(mine.into()).map_err(|error| unusable(error.to_string()))?;
+    let options: Options = serde_json::from_value(rest.into()).map_err(|error| unusable(error.to_string()))?;
+    if let Some(effort) = &options.effort {
+        operations::efforts(effort).map_err(unusable)?;
+    }
+    let request = PlanRequest {
+        goal: Goal { text: own.goal.clone(), accept: own.accept.clone() },
+        options: start.options.clone().or(options),
+        dry_run: start.dry_run || own.dry_run,
+    };
+    Ok((request, own))
+}
+
+/// Turns `testCmd` into `test-cmd`.
+fn kebab(key: &str) -> String {
+    let mut text = String::new();
+    for c in key.chars() {
+        if c.is_ascii_uppercase() {
+            text.push('-');
+            text.push(c.to_ascii_lowercase());
+        } else {
+            text.push(if c == '_' { '-' } else { c });
+        }
+    }
+    text
+}
+
+fn run_start(start: Start, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let (request, stdin) = request(&start, session)?;
+    let approved = start.approved.clone().or(stdin.approved);
+    let yes = start.yes || stdin.yes;
+    let mut terminal = terminal::Progress::new();
+    if let Some(hash) = approved {
+        let typed = (request.goal.text.is_some() || request.options != Options::default()).then_some(request);
+        let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
+        return finish(&ended, json);
+    }
+    let (report, codex) = operations::plan(session, request)?;
+    if start.plan || stdin.plan {
+        if json {
+            output::json(&report);
+        } else {
+            output::text(&plan(&report));
+        }
+        return Ok(0);
+    }
+    eprintln!("{}", plan(&report));
+    if !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !approve()? {
+        eprintln!("Nothing was started.");
+        return Ok(0);
+    }
+    let ended = operations::start(session, report, &codex, &mut terminal)?;
+    finish(&ended, json)
+}
+
+fn plan(report: &PlanReport) -> String {
+    plan_text(&report.plan, &report.plan_hash, &report.notes)
+}
+
+fn approve() -> anyhow::Result<bool> {
+    eprint!("Start this loop? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("read the answer")?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Prints the end of a loop and returns its exit code.
+pub(super) fn finish(ended: &Ended, json: bool) -> anyhow::Result<u8> {
+    let report = status_report(&ended.state, false, jiff::Timestamp::now());
+    if json {
+        output::json(&report);
+    } else {
+        output::text(&status_text(&report));
+    }
+    Ok(ended.exit_code())
+}
+
+fn no_loop(json: bool) {
+    if json {
+        output::json(&serde_json::json!({"schemaVersion": SCHEMA_VERSION, "status": LoopStatus::None}));
+    } else {
+        output::text("No loop has run in this work tree. Start one with `loop-companion start`.");
+    }
+}
+
+fn run_status(status: &Status, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let show = |report: &report::StatusReport| {
+        if json {
+            output::json(report);
+        } else {
+            output::text(&status_text(report));
+        }
+    };
+    let shown = if status.follow {
+        operations::status_watch(session, |report| {
+            show(report);
+            Ok(true)
+        })?
+    } else {
+        let report = operations::status(session)?;
+        if let Some(report) = &report {
+            show(report);
+        }
+        report
+    };
+    if shown.is_none() {
+        no_loop(json);
+    }
+    Ok(0)
+}
+
+fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::Result<u8> {
+    if arguments.patch {
+        output::bytes(&operations::patch(session, arguments.iteration)?);
+        return Ok(0);
+    }
+    let report = operations::result(session, arguments.iteration)?;
+    if json {
+        output::json(&report);
+    } else {
+        output::text(&result_text(&report));
+    }
+    Ok(0)
+}
+
+fn run_iterate(arguments: &Iterate, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let mut terminal = terminal::Progress::new();
+    let (ended, ran) = operations::iterate(session, arguments.count, arguments.dry_run, &mut terminal)?;
+    let code = finish(&ended, json)?;
+    Ok(match (ran, ended.signal) {
+        (_, Some(_)) => code,
+        (true, None) => 0,
+        (false, None) => match code {
+            0 => 1,
+            code => code,
+        },
+    })
+}
+
+fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let raise = Raise {
+        max_iterations: arguments.max_iter,
+        max_time_ms: arguments.max_time.map(|span| span.ms),
+        max_calls: arguments.max_calls,
+        max_tokens: arguments.max_tokens,
+    };
+    let mut terminal = terminal::Progress::new();
+    let ended = operations::resume(session, raise, &mut terminal)?;
+    finish(&ended, json)
+}
+
+fn run_stop(session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = operations::stop(session)?;
+    if json {
+        output::json(&report);
+    } else {
+        output::text(&report.message);
+    }
+    Ok(u8::from(!report.stopped))
+}
+
+fn run_preflight(arguments: &Preflight, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let options = Options { allow_dirty: arguments.allow_dirty.then_some(true), ..Options::default() };
+    let report = operations::preflight(session, &options)?;
+    if json {
+        output::json(&report);
+    } else {
+        let mut text = String::new();
+        for row in &report.rows {
+            let mark = if row.ok { "ok  " } else { "FAIL" };
+            text.push_str(&report::wrap(&format!("{mark} {:<8} ", row.name), "              ", &row.detail));
+            if let Some(hint) = &row.hint {
+                text.push_str(&report::wrap("              → ", "                ", hint));
+            }
+        }
+        output::text(&text);
+    }
+    Ok(if report.ok { 0 } else { crate::error::ExitCode::Preflight as u8 })
+}
+
+fn run_detect(session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = operations::detect(session)?;
+    if json {
+        output::json(&report);
+        return Ok(0);
+    }
+    let detection = &report.detection;
+    let mut text = String::new();
+    if detection.proposals.is_empty() {
+        text.push_str("No check command was found. Name one with --test-cmd, or go on without with --no-test.\n");
+    }
+    for proposal in &detection.proposals {
+        let kind = format!("{:?}", proposal.kind).to_lowercase();
+        text.push_str(&report::wrap(
+            &format!("{kind:<5} "),
+            "      ",
+            &format!("`{}` — {}", proposal.command, proposal.evidence),
+        ));
+    }
+    if !detection.goal_files.is_empty() {
+        text.push_str(&format!("goal files: {}\n", detection.goal_files.join(", ")));
+    }
+    for note in &detection.notes {
+        text.push_str(&report::wrap("note: ", "      ", note));
+    }
+    output::text(&text);
+    Ok(0)
+}
+
+/// Says whether a loop ended with its goal met.
+pub(super) fn goal_met(ended: &Ended) -> bool {
+    matches!(
+        ended.state.stop.as_ref().and_then(|stop| stop.reason),
+        Some(StopReason::GoalMet | StopReason::AlreadyMet)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_may_be_camel_case_or_as_the_flags_are_called() {
+        assert_eq!(kebab("testCmd"), "test-cmd");
+        assert_eq!(kebab("test-cmd"), "test-cmd");
+        assert_eq!(kebab("max_iter"), "max-iter");
+    }
+}
