@@ -310,3 +310,12 @@ fn a_long_hunk_in_a_long_file_of_equal_lines_ends_quickly() {
     assert!(run(&patch("@@", &body), &[("x.rs", &old)]).is_err());
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
+
+#[test]
+fn a_patch_of_empty_lines_ends_quickly() {
+    let started = std::time::Instant::now();
+    let blank = "\n".repeat(1_000_000);
+    assert!(run(&patch("@@ -1 +1 @@", &format!("-a\n+b\n{blank}")), &[("x.rs", "a\n")]).is_ok());
+    assert!(run(&patch("@@ -1 +1 @@", &format!("-a\n+b\n{blank}+c\n")), &[("x.rs", "c\n")]).is_err());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
