@@ -279,7 +279,9 @@ impl<'a> Edit<'_, 'a> {
         let mut gone = vec![false; count];
         let mut come: BTreeMap<usize, &[NewLine]> = BTreeMap::new();
         for (place, _) in &self.places {
-            place.deletes.iter().for_each(|line| gone[*line] = true);
+            for line in &place.deletes {
+                gone[*line] = true;
+            }
             for (line, lines) in &place.inserts {
                 come.insert(*line, lines);
             }
@@ -290,7 +292,7 @@ impl<'a> Edit<'_, 'a> {
             for line in come.get(&at).copied().unwrap_or_default() {
                 out.push((&line.text, self.crlf_of_new(at, line)));
             }
-            if at < count && !gone[at] {
+            if gone.get(at) == Some(&false) {
                 // The last line may have had no end of its own, and needs one if it is last no more.
                 let crlf = if at + 1 == count && !self.file.ends { self.crlf_near(at) } else { self.file.crlf[at] };
                 out.push((self.file.lines[at], crlf));

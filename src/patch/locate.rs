@@ -118,12 +118,11 @@ pub(super) fn locate<'a>(hay: &mut Hay<'a>, needle: &Needle<'a>) -> Found {
         return found;
     }
     match (loose::altered(hay, needle), loose::split(hay, needle)) {
-        (found, Found::Nowhere) => found,
         // Two different stories about what went wrong are as good as two places.
         (Found::One(place), Found::One(other)) if !place.same_edits(&other) => {
             Found::Doubt(vec![place.first, other.first], "no exact match, and two places where it nearly matches")
         }
-        (found @ Found::One(_), _) => found,
+        (found, Found::Nowhere) | (found @ Found::One(_), _) => found,
         (_, split) => split,
     }
 }
@@ -314,9 +313,9 @@ fn is_heading(line: &str, heading: &str) -> bool {
 fn is_under(lines: &[&str], heads: &[usize], at: usize) -> bool {
     let Some(head) = heads.iter().rev().find(|head| **head < at) else { return false };
     let depth = indent(lines[*head]).len();
-    let begins = |line: &&str| {
+    let begins = |line: &str| {
         indent(line).len() <= depth
             && line.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '$')
     };
-    !lines[head + 1..at].iter().any(|line| begins(&line))
+    !lines[head + 1..at].iter().any(|line| begins(line))
 }

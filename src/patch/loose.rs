@@ -74,10 +74,8 @@ fn noise_adds(hay: &Hay<'_>, needle: &Needle<'_>, start: usize) -> Option<Vec<Ve
         };
         // The new lines may have been typed as they are to be, or as wrongly as their neighbours. Only where the file
         // makes just one of the two likely is there no doubt.
-        let lines = match (shifted(&none), shifted(&agreed).filter(|_| agreed != none)) {
-            (Some(lines), None) | (None, Some(lines)) => lines,
-            _ => return None,
-        };
+        let both = (shifted(&none), shifted(&agreed).filter(|_| agreed != none));
+        let ((Some(lines), None) | (None, Some(lines))) = both else { return None };
         out.push(lines);
     }
     Some(out)

@@ -35,9 +35,10 @@ impl<'a> Needle<'a> {
             open_end: (false, false),
             claimed: hunk.old_count,
         };
-        for (at, line) in hunk.lines.iter().enumerate() {
+        let blanks = if blank_adds { between_adds(hunk) } else { vec![false; hunk.lines.len()] };
+        for (line, blank) in hunk.lines.iter().zip(blanks) {
             let text = line.text.strip_prefix('\u{feff}').unwrap_or(line.text);
-            let added = line.side == Side::Add || blank_adds && line.raw_blank && between_adds(hunk, at);
+            let added = line.side == Side::Add || blank;
             if added {
                 needle.open_end.1 |= line.no_eol;
                 if let Some(slot) = needle.adds.last_mut() {
@@ -69,14 +70,25 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// Says whether the nearest lines that are not empty, on both sides, are added ones.
-fn between_adds(hunk: &Hunk<'_>, at: usize) -> bool {
-    let before = hunk.lines[..at].iter().rev().find(|line| !line.raw_blank);
-    let after = hunk.lines[at + 1..].iter().find(|line| !line.raw_blank);
-    [before, after].into_iter().all(|line| line.is_some_and(|line| line.side == Side::Add))
+/// Says of each line whether it is empty, without a prefix, and the nearest lines that are not so are added ones.
+fn between_adds(hunk: &Hunk<'_>) -> Vec<bool> {
+    let mut out = vec![false; hunk.lines.len()];
+    let mut after_add = false;
+    let mut at = 0;
+    for run in hunk.lines.chunk_by(|a, b| a.raw_blank == b.raw_blank) {
+        let end = at + run.len();
+        if run[0].raw_blank {
+            let before_add = hunk.lines.get(end).is_some_and(|line| line.side == Side::Add);
+            out[at..end].fill(after_add && before_add);
+        } else {
+            after_add = run[run.len() - 1].side == Side::Add;
+        }
+        at = end;
+    }
+    out
 }
 
 /// Says whether some empty line of the hunk may be an added one that lost its prefix.
 pub(super) fn has_blank_adds(hunk: &Hunk<'_>) -> bool {
-    hunk.lines.iter().enumerate().any(|(at, line)| line.raw_blank && line.side == Side::Keep && between_adds(hunk, at))
+    hunk.lines.iter().zip(between_adds(hunk)).any(|(line, blank)| blank && line.side == Side::Keep)
 }

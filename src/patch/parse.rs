@@ -5,6 +5,9 @@
 
 use super::{Limits, Refusal, RefusalCode};
 
+/// Longest hunk after which a mail signature is looked for; counting its lines is not free.
+const MAX_SIGNED: usize = 10_000;
+
 /// The side of the change a body line stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -258,7 +261,7 @@ impl<'a> Reader<'a, '_> {
             return Ok(());
         }
         // The signature line that ends a mailed patch.
-        if line == "-- " && (hunk.old_count, hunk.new_count) == pair(hunk.counted()) {
+        if line == "-- " && hunk.lines.len() <= MAX_SIGNED && (hunk.old_count, hunk.new_count) == pair(hunk.counted()) {
             self.state = State::Prose;
             return Ok(());
         }
@@ -357,15 +360,15 @@ fn cut_tail(hunk: &mut Hunk<'_>) {
             line.side = Side::Add;
         }
     }
-    loop {
-        if (hunk.old_count, hunk.new_count) == pair(hunk.counted()) {
-            return;
-        }
-        match hunk.lines.last() {
-            Some(line) if line.raw_blank => hunk.lines.pop(),
-            _ => return,
-        };
+    let (mut old, mut new) = hunk.counted();
+    let mut end = hunk.lines.len();
+    while (hunk.old_count, hunk.new_count) != pair((old, new)) {
+        let Some(line) = hunk.lines[..end].last().filter(|line| line.raw_blank) else { break };
+        old -= usize::from(line.side != Side::Add);
+        new -= usize::from(line.side != Side::Remove);
+        end -= 1;
     }
+    hunk.lines.truncate(end);
 }
 
 fn pair(counts: (usize, usize)) -> (Option<usize>, Option<usize>) {

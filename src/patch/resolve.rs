@@ -62,7 +62,9 @@ pub(super) fn resolve<'p, 'a>(patch: &'p Patch<'a>, tree: &dyn Tree) -> Result<V
             && matches!(job.action, Action::Modify { .. })
         {
             let before = job.hunks.last().map_or(0, |(number, _)| *number);
-            hunks.iter_mut().for_each(|(number, _)| *number += before);
+            for (number, _) in &mut hunks {
+                *number += before;
+            }
             job.hunks.append(&mut hunks);
             continue;
         }
@@ -288,16 +290,15 @@ impl Resolver<'_, '_, '_> {
         } else {
             self.one_of(old, new)?
         };
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => {
-                let path = if names.unprefixed { new } else { names::bare(new) };
-                self.parents(path)?;
-                if self.looks_new() {
-                    return self.create(names);
-                }
-                self.by_suffix(path)?
+        let path = if let Some(path) = path {
+            path.to_owned()
+        } else {
+            let path = if names.unprefixed { new } else { names::bare(new) };
+            self.parents(path)?;
+            if self.looks_new() {
+                return self.create(names);
             }
+            self.by_suffix(path)?
         };
         self.parents(&path)?;
         let Some(version) = self.read(&path)? else { return Err(self.unknown(&path)) };

@@ -35,7 +35,7 @@ fn repository(case: &Value, entry: &Value) -> MemoryTree {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn all_cases() -> Vec<(String, Value)> {
@@ -99,7 +99,7 @@ fn clean_patches_match_exactly() {
             let id = format!("{name} {}", entry["id"].as_str().unwrap());
             match rebuild(entry["diff"].as_str().unwrap(), &tree, &Limits::default()) {
                 Ok(rebuilt) => {
-                    assert!(rebuilt.matches.iter().all(|hunk| !hunk.how.is_loose()), "{id}: {:?}", rebuilt.matches)
+                    assert!(rebuilt.matches.iter().all(|hunk| !hunk.how.is_loose()), "{id}: {:?}", rebuilt.matches);
                 }
                 Err(refusal) => assert_ne!(refusal.code, RefusalCode::DoesNotApply, "{id}: {refusal}"),
             }

@@ -4,6 +4,7 @@
 //! lines `{path, old, new}` with real edits to use in place of random ones.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use similar::{Algorithm, ChangeTag, TextDiff};
@@ -182,7 +183,7 @@ fn render(pair: &Pair, hunks: &[TrueHunk]) -> String {
     for hunk in hunks {
         let count = |skip: char| hunk.lines.iter().filter(|line| !line.starts_with([skip, '\\'])).count();
         let (old, new) = (count('+'), count('-'));
-        text += &format!("@@ -{},{old} +{},{new} @@{}\n", hunk.old, hunk.new, hunk.heading);
+        writeln!(text, "@@ -{},{old} +{},{new} @@{}", hunk.old, hunk.new, hunk.heading).unwrap();
         for line in &hunk.lines {
             text += line;
             text.push('\n');
@@ -298,7 +299,9 @@ fn damage(kind: &str, pair: &Pair, r: &mut Random) -> Option<String> {
             set = hunks(pair, usize::from(kind != "* no context, wrong lines"));
             shift_numbers(r, &mut set);
             if kind.ends_with("no heading") {
-                set.iter_mut().for_each(|hunk| hunk.heading.clear());
+                for hunk in &mut set {
+                    hunk.heading.clear();
+                }
             }
             render(pair, &set)
         }
@@ -379,11 +382,6 @@ struct Count {
     wrong: usize,
 }
 
-/// Says whether two results differ in nothing but blanks that the damage took away.
-fn equal(result: &str, truth: &str) -> bool {
-    result == truth
-}
-
 /// Damages one edit in every way and counts.
 fn measure(pair: &Pair, r: &mut Random, table: &mut BTreeMap<usize, Count>, wrong: &mut Vec<String>) {
     for (n, kind) in DAMAGES.iter().enumerate() {
@@ -391,7 +389,7 @@ fn measure(pair: &Pair, r: &mut Random, table: &mut BTreeMap<usize, Count>, wron
         let count = table.entry(n).or_default();
         match run(&patch, &[(&pair.path, &pair.old)]) {
             Err(_) => count.refused += 1,
-            Ok(rebuilt) if equal(rebuilt.change.files[0].new_text(), &pair.new) => {
+            Ok(rebuilt) if rebuilt.change.files[0].new_text() == pair.new => {
                 count.right += 1;
                 let exact = rebuilt.matches.iter().all(|hunk| hunk.how == How::Exact);
                 assert!(*kind != "none" || exact, "{:?}", rebuilt.matches);
@@ -455,7 +453,9 @@ fn damaged_diffs_are_mostly_repaired_and_hardly_ever_misplaced() {
     let (right, misplaced) = (100.0 * all.right as f64 / sum, 100.0 * all.wrong as f64 / sum);
     println!("{right:6.2} right {misplaced:6.3} wrong of {sum}, those with a star apart");
     if std::env::var_os("CLOOP_DAMAGE_SHOW").is_some() {
-        wrong.iter().for_each(|text| println!("==== {text}"));
+        for text in &wrong {
+            println!("==== {text}");
+        }
     }
     // Looser than the aim (96 and 0.1), because a short run has few trials.
     assert!(right >= 90.0 && misplaced <= 0.5, "{right} right, {misplaced} wrong\n{}", wrong.join("\n"));

@@ -101,17 +101,12 @@ fn a_forgotten_line_is_found_unless_an_addition_is_beside_it() {
 
 #[test]
 fn two_hunks_typed_as_one_are_taken_apart() {
-    let old: String = (0..30).map(|n| format!("line number {n}\n")).collect();
+    let old: String = (0..30).map(|n| format!("line number {n}\n")).collect::<Vec<_>>().concat();
     let body = " line number 3\n-line number 4\n+four\n line number 5\n line number 20\n-line number 21\n+many\n line number 22\n";
     let (new, how) = ok(&patch("@@", body), &old);
     assert_eq!(
         (new, how),
-        (
-            old.replace("number 4\n", "number 4\n")
-                .replace("line number 4\n", "four\n")
-                .replace("line number 21\n", "many\n"),
-            vec!["split".to_owned()]
-        )
+        (old.replace("line number 4\n", "four\n").replace("line number 21\n", "many\n"), vec!["split".to_owned()])
     );
 }
 
@@ -289,7 +284,7 @@ fn a_case_twin_of_a_folder_is_protected_and_a_second_file_in_it_is_not() {
 
 #[test]
 fn a_refusal_shows_the_real_lines_around_the_nearest_text() {
-    let old: String = (1..=50).map(|n| format!("statement number {n}\n")).collect();
+    let old: String = (1..=50).map(|n| format!("statement number {n}\n")).collect::<Vec<_>>().concat();
     let body = " statement number 20\n-statement number 20b\n+x\n statement number 22\n";
     let refusal = run(&patch("@@ -1,3 +1,3 @@", body), &[("x.rs", &old)]).unwrap_err();
     let window = &refusal.windows[0];
@@ -313,5 +308,14 @@ fn a_long_hunk_in_a_long_file_of_equal_lines_ends_quickly() {
     let body = format!("{}-other\n+x\n", " same\n".repeat(20_000));
     let started = std::time::Instant::now();
     assert!(run(&patch("@@", &body), &[("x.rs", &old)]).is_err());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_patch_of_empty_lines_ends_quickly() {
+    let started = std::time::Instant::now();
+    let blank = "\n".repeat(1_000_000);
+    assert!(run(&patch("@@ -1 +1 @@", &format!("-a\n+b\n{blank}")), &[("x.rs", "a\n")]).is_ok());
+    assert!(run(&patch("@@ -1 +1 @@", &format!("-a\n+b\n{blank}+c\n")), &[("x.rs", "c\n")]).is_err());
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
