@@ -181,6 +181,10 @@ fn run_with(spec: &Spec, control: &mut dyn Control, shim: Option<&Shim>) -> anyh
         argv = shim.argv(report.path(), &argv);
     }
     let mut command = command(&argv, &spec.cwd, &spec.env, &spec.env_remove)?;
+    if shim.is_some() {
+        // What `ps` shows; the path may be one that says nothing.
+        command.arg0(env!("CARGO_PKG_NAME"));
+    }
     let stdout = output_file(&spec.stdout)?;
     let stderr = if spec.stderr == spec.stdout {
         stdout.try_clone().with_context(|| format!("share {}", spec.stdout.display()))?
