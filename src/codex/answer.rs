@@ -120,7 +120,9 @@ fn normalise(value: &mut Value, schema: &Value) {
         }
         Value::Array(list) => {
             if let Some(items) = schema.get("items") {
-                list.iter_mut().for_each(|inner| normalise(inner, items));
+                for inner in list {
+                    normalise(inner, items);
+                }
             }
         }
         Value::Number(number) if allows(schema, "integer") && !allows(schema, "number") => {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::command::{Access, Arguments, argv};
 use super::events::{Event, EventParser, Usage, activity};
-use super::outcome::{Digest, Outcome, classify};
+use super::outcome::{Digest, FailureClass, Outcome, classify};
 use crate::process::{self, Control, Exit, FirstSignal, Spec};
 
 /// Names of the files in a call's folder.
@@ -64,7 +64,8 @@ pub struct CallRequest {
     pub effort: Option<String>,
     /// One of the user's configuration profiles.
     pub profile: Option<String>,
-    /// MCP servers to keep out.
+    /// MCP servers to keep out, as Codex lists them in `dir` with this profile: it refuses to start over a name it
+    /// does not know.
     pub mcp_off: Vec<String>,
     /// Variables on top of the inherited ones, such as a key handed on.
     pub env: Vec<(OsString, OsString)>,
@@ -157,10 +158,12 @@ pub fn call(
         write(&file(ANSWER_FILE), text.as_bytes())?;
     }
     let answered = digest.message.as_deref().map_or(0, |text| text.chars().count());
-    let usage = digest.usage.unwrap_or_else(|| match digest.thread_id {
-        // Nothing was sent before the conversation began.
-        None => Usage { estimated: true, ..Usage::default() },
-        Some(_) => Usage::estimate(request.prompt.chars().count(), answered),
+    let usage = digest.usage.unwrap_or_else(|| {
+        if unpaid(&outcome, &digest) {
+            Usage { estimated: true, ..Usage::default() }
+        } else {
+            Usage::estimate(request.prompt.chars().count(), answered)
+        }
     });
     Ok(CallOutcome {
         outcome,
@@ -173,6 +176,7 @@ pub fn call(
     })
 }
 
+<<<<<<< HEAD
 /// Reads the outcome of a call whose caller died, from the event stream in its folder: `None` unless the turn had
 /// ended there. What was answered was paid for, and need not be asked again.
 ///
@@ -197,6 +201,22 @@ pub fn recover(folder: &Path) -> anyhow::Result<Option<(Outcome, Usage)>> {
         write(&folder.join(ANSWER_FILE), text.as_bytes())?;
     }
     Ok(matches!(outcome, Outcome::Answer(_)).then_some((outcome, usage)))
+=======
+/// Says whether a call cost nothing: no conversation came about, or its first request was turned down.
+fn unpaid(outcome: &Outcome, digest: &Digest) -> bool {
+    let Outcome::Failure(failure) = outcome else { return false };
+    let turned_down = matches!(
+        failure.class,
+        FailureClass::SignIn
+            | FailureClass::Quota
+            | FailureClass::UsageWindow
+            | FailureClass::RateLimit
+            | FailureClass::ContextTooLong
+            | FailureClass::Config
+            | FailureClass::TooOld
+    );
+    digest.thread_id.is_none() || (turned_down && digest.commands == 0 && digest.message.is_none())
+>>>>>>> 489de1a4f76e42441b5b2de3a5eee4b2b1ea77c7
 }
 
 /// Follows the event stream while Codex writes it.
@@ -277,7 +297,6 @@ mod tests {
     use pretty_assertions::assert_eq;
 
     use super::*;
-    use crate::codex::outcome::FailureClass;
 
     struct Never;
 
@@ -343,12 +362,19 @@ printf '{"type":"turn.completed","usage":{"input_tokens":9,"cached_input_tokens"
     }
 
     #[test]
-    fn a_failed_turn_is_classed_and_its_tokens_estimated() {
-        let script = r#"echo '{"type":"thread.started","thread_id":"t"}'
-echo '{"type":"turn.failed","error":{"message":"Quota exceeded. Check your plan and billing details."}}'; exit 1"#;
-        let (outcome, _, dir) = ask(script, MINUTE);
+    fn a_failed_turn_is_classed_and_its_tokens_estimated_unless_it_was_turned_down() {
+        let script = |message: &str| {
+            format!(
+                r#"echo '{{"type":"thread.started","thread_id":"t"}}'
+echo '{{"type":"turn.failed","error":{{"message":"{message}"}}}}'; exit 1"#
+            )
+        };
+        let (outcome, _, _dir) = ask(&script("Quota exceeded. Check your plan and billing details."), MINUTE);
         let Outcome::Failure(failure) = outcome.outcome else { panic!() };
-        assert_eq!(failure.class, FailureClass::Quota);
+        assert_eq!((failure.class, outcome.usage.input), (FailureClass::Quota, 0));
+        let (outcome, _, dir) = ask(&script("stream disconnected before completion"), MINUTE);
+        let Outcome::Failure(failure) = outcome.outcome else { panic!() };
+        assert_eq!(failure.class, FailureClass::Network);
         assert_eq!(outcome.usage, Usage { input: 20, estimated: true, ..Usage::default() });
         assert!(!dir.path().join(ANSWER_FILE).exists());
     }

@@ -171,6 +171,9 @@ impl EventParser {
     }
 }
 
+/// How every event begins.
+const MARK: &[u8] = br#"{"type":"#;
+
 /// Reads one line: an event, several run together, or an event with something else before or after it.
 fn read_line(line: &[u8], events: &mut Vec<Event>) {
     let line = line.trim_ascii();
@@ -181,7 +184,6 @@ fn read_line(line: &[u8], events: &mut Vec<Event>) {
         events.push(event);
         return;
     }
-    const MARK: &[u8] = br#"{"type":"#;
     let mut rest = line;
     let mut found = false;
     for _ in 0..MAX_RESCUES_PER_LINE {
@@ -293,8 +295,8 @@ pub fn activity(event: &Event) -> Option<String> {
 
 /// Codex wraps each command in a login shell, which says nothing to a reader.
 fn bare_command(command: &str) -> &str {
-    let inner = ["/bin/bash -lc ", "bash -lc ", "/bin/zsh -lc ", "/bin/sh -lc "].iter();
-    let inner = inner.filter_map(|prefix| command.strip_prefix(prefix)).next();
+    let inner = ["/bin/bash -lc ", "bash -lc ", "/bin/zsh -lc ", "/bin/sh -lc "];
+    let inner = inner.iter().find_map(|prefix| command.strip_prefix(prefix));
     inner.map_or(command, |inner| inner.trim_matches(['\'', '"']))
 }
 

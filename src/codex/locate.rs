@@ -354,7 +354,8 @@ impl Codex {
         Catalog::parse(&captured.stdout)
     }
 
-    /// Returns the names of the user's MCP servers that are switched on.
+    /// Returns the names of the user's MCP servers that are switched on, as a call in the folder `cwd` with this
+    /// profile would see them.
     ///
     /// Returns an error if the user's configuration cannot be read; no call would work then.
     pub fn mcp_servers(&self, cwd: &Path, profile: Option<&str>) -> anyhow::Result<Vec<String>> {

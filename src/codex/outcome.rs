@@ -154,10 +154,10 @@ impl Digest {
                 self.message = Some(text.clone());
             }
             Event::Item { phase: Phase::Started, item: Item::Command { .. } } => self.commands += 1,
-            Event::Item { item: Item::Warning { message }, .. } => {
-                if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(message) {
-                    self.warnings.push(message.clone());
-                }
+            Event::Item { item: Item::Warning { message }, .. }
+                if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(message) =>
+            {
+                self.warnings.push(message.clone());
             }
             _ => {}
         }

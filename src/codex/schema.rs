@@ -217,7 +217,7 @@ mod tests {
     fn the_patch_comes_last_so_that_the_reasons_are_thought_of_first() {
         let proposals = proposals();
         let names = proposals["properties"]["proposals"]["items"]["properties"].as_object().unwrap();
-        assert_eq!(names.keys().last().unwrap(), "patch");
+        assert_eq!(names.keys().next_back().unwrap(), "patch");
     }
 
     #[test]

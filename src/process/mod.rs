@@ -181,6 +181,10 @@ fn run_with(spec: &Spec, control: &mut dyn Control, shim: Option<&Shim>) -> anyh
         argv = shim.argv(report.path(), &argv);
     }
     let mut command = command(&argv, &spec.cwd, &spec.env, &spec.env_remove)?;
+    if shim.is_some() {
+        // What `ps` shows; the path may be one that says nothing.
+        command.arg0(env!("CARGO_PKG_NAME"));
+    }
     let stdout = output_file(&spec.stdout)?;
     let stderr = if spec.stderr == spec.stdout {
         stdout.try_clone().with_context(|| format!("share {}", spec.stdout.display()))?
@@ -190,7 +194,7 @@ fn run_with(spec: &Spec, control: &mut dyn Control, shim: Option<&Shim>) -> anyh
     command.stdin(input(&spec.stdin)?).stdout(stdout).stderr(stderr);
     let child = command.spawn().with_context(|| format!("start {}", spec.argv[0].display()))?;
     drop(command);
-    let mut running = Running::new(child);
+    let mut running = Running::new(child, shim.is_some());
 
     let (status, cause) = running.watch(spec, control, started);
     let told: Option<shim::Report> = report.and_then(|report| {
@@ -306,16 +310,18 @@ pub fn end_process_tree(pid: u32, start_time: u64, grace: Duration) -> bool {
 /// A started child and what has been seen below it.
 struct Running {
     child: Child,
+    /// Whether the child is a watcher, with the command below it.
+    watched: bool,
     group: i32,
     start: u64,
     noted: BTreeSet<Identity>,
 }
 
 impl Running {
-    fn new(child: Child) -> Self {
+    fn new(child: Child, watched: bool) -> Self {
         let group = i32::try_from(child.id()).unwrap_or_default();
         let start = table::row(group).map_or(0, |row| row.start);
-        Self { child, group, start, noted: BTreeSet::new() }
+        Self { child, watched, group, start, noted: BTreeSet::new() }
     }
 
     /// Waits until the child has ended, or ends it. Returns its status, where the kernel gave one, and why we ended it.
@@ -359,11 +365,13 @@ impl Running {
         if let Some(status) = wait_bounded(&mut self.child, spec.grace) {
             return (Some(status), Some(cause));
         }
-        // First all that is below, so that a watcher is the last to go and orphans stay traceable to the end.
-        let group = self.group;
-        sweep(&mut || table::descendants(&table::read(), group), Duration::ZERO);
-        if let Some(status) = wait_bounded(&mut self.child, LONGEST_PAUSE * 5) {
-            return (Some(status), Some(cause));
+        if self.watched {
+            // First all that is below, so that the watcher is the last to go and orphans stay traceable to the end.
+            let group = self.group;
+            sweep(&mut || table::descendants(&table::read(), group), Duration::ZERO);
+            if let Some(status) = wait_bounded(&mut self.child, LONGEST_PAUSE * 5) {
+                return (Some(status), Some(cause));
+            }
         }
         self.note(&table::read());
         signal_group(&self.child, Signal::KILL);

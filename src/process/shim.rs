@@ -93,6 +93,10 @@ pub fn shim_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let report = watch(parent, &argv);
     let text = serde_json::to_vec(&report).unwrap_or_default();
     let written = file.set_len(0).and_then(|()| file.write_all(&text));
+    if parent_pid() != parent {
+        // Nobody is left to read it.
+        let _ = std::fs::remove_file(&path);
+    }
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
