@@ -34,6 +34,8 @@ pub struct Environment {
     /// Whether `OPENAI_API_KEY` and `CODEX_API_KEY` are set.
     pub openai_api_key: Option<OsString>,
     pub codex_api_key: bool,
+    /// Variables set for every Codex command, on top of the inherited ones.
+    pub codex_env: Vec<(OsString, OsString)>,
     /// `PYTEST_ADDOPTS`, which the checks' own setting is added to.
     pub pytest_addopts: Option<String>,
 }
@@ -63,6 +65,7 @@ impl Environment {
             openai_api_key: variable("OPENAI_API_KEY"),
             codex_api_key: variable("CODEX_API_KEY").is_some(),
             pytest_addopts: variable("PYTEST_ADDOPTS").and_then(|value| value.into_string().ok()),
+            codex_env: Vec::new(),
             home,
         }
     }

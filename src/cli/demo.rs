@@ -36,14 +36,12 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
     make_dir(&codex_home)?;
     let config = codex_home.join("config.toml");
     std::fs::write(&config, server.codex_config()).with_context(|| format!("write {}", config.display()))?;
-    // The child processes of this very process inherit its environment, so the demo's own CODEX_HOME is set for the
-    // Codex calls alone.
     let environment = Environment {
         codex_bin: Some(codex),
         codex_home: Some(codex_home.clone()),
         openai_api_key: None,
         user_file: None,
-        extra: vec![("CODEX_HOME".into(), codex_home.clone().into_os_string())],
+        codex_env: vec![("CODEX_HOME".into(), codex_home.clone().into_os_string())],
         ..session.environment.clone()
     };
     let demo = Session { dir: repository.clone(), environment };

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::engine::event::Record;
-use crate::engine::{State, step_of};
-use crate::report;
+use crate::engine::State;
+use crate::report::{self, step_of};
 use crate::runtime::Observer;
 
 /// Plain lines about what a call is doing come at most this often; every change would flood a log.

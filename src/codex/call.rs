@@ -176,7 +176,6 @@ pub fn call(
     })
 }
 
-<<<<<<< HEAD
 /// Reads the outcome of a call whose caller died, from the event stream in its folder: `None` unless the turn had
 /// ended there. What was answered was paid for, and need not be asked again.
 ///
@@ -201,7 +200,8 @@ pub fn recover(folder: &Path) -> anyhow::Result<Option<(Outcome, Usage)>> {
         write(&folder.join(ANSWER_FILE), text.as_bytes())?;
     }
     Ok(matches!(outcome, Outcome::Answer(_)).then_some((outcome, usage)))
-=======
+}
+
 /// Says whether a call cost nothing: no conversation came about, or its first request was turned down.
 fn unpaid(outcome: &Outcome, digest: &Digest) -> bool {
     let Outcome::Failure(failure) = outcome else { return false };
@@ -216,7 +216,6 @@ fn unpaid(outcome: &Outcome, digest: &Digest) -> bool {
             | FailureClass::TooOld
     );
     digest.thread_id.is_none() || (turned_down && digest.commands == 0 && digest.message.is_none())
->>>>>>> 489de1a4f76e42441b5b2de3a5eee4b2b1ea77c7
 }
 
 /// Follows the event stream while Codex writes it.

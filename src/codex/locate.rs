@@ -56,13 +56,20 @@ pub struct Codex {
     pub launcher: Option<PathBuf>,
     /// Its version, at least [`OLDEST`].
     pub version: Version,
+    /// Variables set for every command, on top of the inherited ones.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// Finds Codex: `named` (the value of `LOOP_CODEX_BIN`) if given, else `codex` on `path`.
 ///
 /// The native binary beside npm's launcher is preferred: it starts faster, and there is no Node process that could be
 /// killed without it. Returns an error that says what to do if there is none, it does not run, or it is too old.
-pub fn find(named: Option<&OsStr>, path: Option<&OsStr>, cwd: &Path) -> anyhow::Result<Codex> {
+pub fn find(
+    named: Option<&OsStr>,
+    path: Option<&OsStr>,
+    cwd: &Path,
+    env: &[(OsString, OsString)],
+) -> anyhow::Result<Codex> {
     let found = match named.filter(|name| !name.is_empty()) {
         Some(name) => which::which_in(name, path, cwd)
             .with_context(|| format!("find the Codex that LOOP_CODEX_BIN names: {}", name.display()))?,
@@ -74,7 +81,7 @@ pub fn find(named: Option<&OsStr>, path: Option<&OsStr>, cwd: &Path) -> anyhow::
         Some(native) => (native, Some(found)),
         None => (found, None),
     };
-    let captured = run(&program, cwd, &["--version"], &[])?;
+    let captured = run(&program, cwd, &["--version"], &[], env)?;
     let text = String::from_utf8_lossy(&captured.stdout).into_owned();
     let version = Version::find(&text)
         .filter(|_| captured.exit.success())
@@ -84,7 +91,7 @@ pub fn find(named: Option<&OsStr>, path: Option<&OsStr>, cwd: &Path) -> anyhow::
         "{} is Codex {version}; at least {OLDEST} is needed: update it with `{INSTALL_HINT}`",
         program.display()
     );
-    Ok(Codex { program, launcher, version })
+    Ok(Codex { program, launcher, version, env: env.to_vec() })
 }
 
 /// Returns the native binary that npm's launcher would start, or `None` where `found` is no such launcher.
@@ -120,12 +127,19 @@ fn native_beside(found: &Path) -> Option<PathBuf> {
     })
 }
 
-fn run(program: &Path, cwd: &Path, arguments: &[&str], env_remove: &[&str]) -> anyhow::Result<Captured> {
+fn run(
+    program: &Path,
+    cwd: &Path,
+    arguments: &[&str],
+    env_remove: &[&str],
+    env: &[(OsString, OsString)],
+) -> anyhow::Result<Captured> {
     let mut argv: Vec<OsString> = vec![program.into()];
     argv.extend(arguments.iter().map(OsString::from));
     capture(&Capture {
         argv,
         cwd: cwd.to_owned(),
+        env: env.to_vec(),
         env_remove: env_remove.iter().map(OsString::from).collect(),
         limit: LIMIT,
         ..Capture::default()
@@ -349,7 +363,7 @@ impl Codex {
     ///
     /// Returns an error if it cannot say.
     pub fn catalog(&self, cwd: &Path) -> anyhow::Result<Catalog> {
-        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[])?;
+        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[], &self.env)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's models: {}", said(&captured));
         Catalog::parse(&captured.stdout)
     }
@@ -361,7 +375,7 @@ impl Codex {
     pub fn mcp_servers(&self, cwd: &Path, profile: Option<&str>) -> anyhow::Result<Vec<String>> {
         let mut arguments: Vec<&str> = profile.map(|profile| vec!["-p", profile]).unwrap_or_default();
         arguments.extend(["mcp", "list", "--json"]);
-        let captured = run(&self.program, cwd, &arguments, &[])?;
+        let captured = run(&self.program, cwd, &arguments, &[], &self.env)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's MCP servers: {}", said(&captured));
         parse_mcp_servers(&captured.stdout)
     }
@@ -371,7 +385,7 @@ impl Codex {
     /// Returns an error if it says nothing readable.
     pub fn doctor(&self, cwd: &Path) -> anyhow::Result<Doctor> {
         // With that key set, Codex reports credentials that its calls then do not use.
-        let captured = run(&self.program, cwd, &["doctor", "--json"], &["OPENAI_API_KEY"])?;
+        let captured = run(&self.program, cwd, &["doctor", "--json"], &["OPENAI_API_KEY"], &self.env)?;
         Doctor::parse(&captured.stdout).with_context(|| said(&captured))
     }
 
@@ -383,7 +397,7 @@ impl Codex {
         let mut file = tempfile::NamedTempFile::new().context("create a file to read")?;
         file.write_all(MARKER.as_bytes()).context("write a file to read")?;
         let path = file.path().to_str().context("the temporary folder's path is not UTF-8")?;
-        let captured = run(&self.program, cwd, &["sandbox", "-P", ":read-only", "--", "cat", path], &[])?;
+        let captured = run(&self.program, cwd, &["sandbox", "-P", ":read-only", "--", "cat", path], &[], &self.env)?;
         let works = captured.exit.success() && captured.stdout == MARKER.as_bytes();
         Ok(SandboxProbe { works, detail: if works { String::new() } else { said(&captured) } })
     }

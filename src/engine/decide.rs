@@ -116,7 +116,9 @@ fn unusable_hint(reason: StopReason) -> &'static str {
 /// Between two iterations: end, or begin the next.
 fn between(state: &State, now: Timestamp) -> Effect {
     let done = state.iterations.len() as u32;
-    if state.plan.dry_run && done > 0 {
+    if let Some(rounds) = state.dry_rounds
+        && done >= state.rounds_before + rounds
+    {
         let ready = state.iterations.last().map_or(0, |iteration| iteration.ready().len());
         return Effect::Stop {
             reason: None,
@@ -301,7 +303,7 @@ fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
 fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect> {
     let ready = iteration.ready();
     let must_rank = |count: usize| count > 1 && iteration.ranking.is_none() && !iteration.gave_up(CallKind::Rank);
-    if state.plan.dry_run {
+    if state.dry_rounds.is_some() {
         return must_rank(ready.len()).then(|| ask(state, CallKind::Rank, now));
     }
     if tries_before_rank(state, ready.len()) {

@@ -247,7 +247,10 @@ pub enum Event {
     /// From the next call on.
     ModelChanged { model: Option<String>, efforts: BTreeMap<CallKind, String> },
     /// A loop that had stopped goes on.
-    Reopened,
+    Reopened {
+        /// Rounds that only propose and rank, or `None` for real ones.
+        dry_rounds: Option<u32>,
+    },
     /// The place exists (worktree made, dependencies cloned, set-up run).
     BaselineTaken { baseline: Box<Baseline> },
     IterationStarted { index: u32, closing: bool },

@@ -179,6 +179,10 @@ pub struct State {
     pub worker: Option<Worker>,
     /// When the present worker began; `None` where none runs as far as the journal knows.
     pub worker_since: Option<Timestamp>,
+    /// Rounds that only propose and rank, where that is what was asked.
+    pub dry_rounds: Option<u32>,
+    /// Iterations there were when the loop was last opened.
+    pub rounds_before: u32,
     pub baseline: Option<Baseline>,
     /// Tree of the best state so far.
     pub head_tree: String,
@@ -216,6 +220,8 @@ impl State {
         let Event::Started(started) = &record.event else { return None };
         let started = (**started).clone();
         Some(Self {
+            dry_rounds: started.plan.dry_run.then_some(1),
+            rounds_before: 0,
             plan: started.plan.clone(),
             head_tree: started.seed_tree.clone(),
             head_commit: started.seed_commit.clone(),
@@ -325,7 +331,9 @@ impl State {
                 self.plan.codex.model.clone_from(model);
                 self.plan.codex.efforts.clone_from(efforts);
             }
-            Event::Reopened => {
+            Event::Reopened { dry_rounds } => {
+                self.dry_rounds = *dry_rounds;
+                self.rounds_before = self.iterations.len() as u32;
                 if self.baseline.as_ref().is_some_and(|baseline| baseline.unusable.is_some()) {
                     self.baseline = None;
                 }

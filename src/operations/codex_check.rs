@@ -44,7 +44,7 @@ pub struct CodexReport {
 pub fn examine(session: &Session, options: &Options) -> Result<CodexReport, Failure> {
     let environment = &session.environment;
     let named = environment.codex_bin.as_deref().map(std::path::Path::as_os_str);
-    let codex = locate::find(named, environment.path.as_deref(), &session.dir).map_err(|error| {
+    let codex = locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env).map_err(|error| {
         Failure::preflight(
             "codex",
             format!("{error:#}"),
@@ -82,7 +82,8 @@ pub fn examine(session: &Session, options: &Options) -> Result<CodexReport, Fail
         environment.codex_api_key,
         openai_key.is_some(),
     );
-    let env = account.variables(openai_key.map(OsStr::new));
+    let mut env = environment.codex_env.clone();
+    env.extend(account.variables(openai_key.map(OsStr::new)));
     let account = match account {
         locate::Account::Nobody => Err("run `codex login`, or set CODEX_API_KEY".to_owned()),
         account => Ok(Account(account.to_string())),

@@ -14,7 +14,7 @@ pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
-pub use running::{Ended, Raise, iterate, resume, start, start_approved};
+pub use running::{Ended, Raise, StopReport, iterate, resume, start, start_approved, stop};
 pub use viewing::{ModelReport, patch, result, set_model, status, status_watch};
 
 use crate::config::Environment;

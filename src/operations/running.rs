@@ -237,7 +237,7 @@ pub fn resume(session: &Session, raise: Raise, observer: &mut dyn Observer) -> a
         .into());
     }
     check_raise(&state, &raise)?;
-    go_on(session, &repository, store, run, state, lock, raise, observer)
+    go_on(session, &repository, store, run, state, lock, raise, None, observer)
 }
 
 fn check_raise(state: &State, raise: &Raise) -> anyhow::Result<()> {
@@ -265,6 +265,7 @@ fn go_on(
     state: State,
     lock: Lock,
     raise: Raise,
+    dry_rounds: Option<u32>,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Ended> {
     let codex = codex_check::examine(session, &codex_options(&state.plan))?;
@@ -281,8 +282,8 @@ fn go_on(
             max_tokens: raise.max_tokens,
         })?;
     }
-    if ended || stopped {
-        runtime.emit(Event::Reopened)?;
+    if ended || stopped || dry_rounds.is_some() {
+        runtime.emit(Event::Reopened { dry_rounds })?;
     }
     let state = runtime.run()?;
     Ok(Ended { state, signal: stop.signal() })
@@ -291,7 +292,12 @@ fn go_on(
 /// Runs `count` more iterations in the foreground, raising the iteration budget by as many.
 ///
 /// Returns a usage error after goal-met or goal-drift, or where there is no loop.
-pub fn iterate(session: &Session, count: u32, observer: &mut dyn Observer) -> anyhow::Result<(Ended, bool)> {
+pub fn iterate(
+    session: &Session,
+    count: u32,
+    dry_run: bool,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<(Ended, bool)> {
     let repository = session.repository()?;
     let store = session.store(&repository);
     let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
@@ -307,11 +313,48 @@ pub fn iterate(session: &Session, count: u32, observer: &mut dyn Observer) -> an
     let used = state.used.iterations;
     let target = used + count;
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
-    let ended = go_on(session, &repository, store, run, state, lock, raise, observer)?;
+    let dry_rounds = dry_run.then_some(count);
+    let ended = go_on(session, &repository, store, run, state, lock, raise, dry_rounds, observer)?;
     let ran = ended.state.used.iterations - used;
     let met = matches!(
         ended.state.stop.as_ref().and_then(|stop| stop.reason),
         Some(StopReason::GoalMet | StopReason::AlreadyMet)
     );
     Ok((ended, met || ran >= count))
+}
+
+/// What `stop` came to.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StopReport {
+    pub schema_version: u32,
+    /// Whether nothing runs any more.
+    pub stopped: bool,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// Longest time `stop` waits for the worker to finish or undo what it is at.
+const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Asks this work tree's worker to stop and waits until it has.
+pub fn stop(session: &Session) -> anyhow::Result<StopReport> {
+    const TICK: std::time::Duration = std::time::Duration::from_millis(50);
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let report = |stopped, message: String| StopReport { schema_version: crate::report::SCHEMA_VERSION, stopped, message };
+    let Some(holder) = store.holder()? else { return Ok(report(true, "No loop runs in this work tree.".into())) };
+    store.request_stop()?;
+    let asked = std::time::Instant::now();
+    while asked.elapsed() < STOP_WAIT {
+        if store.holder()?.is_none_or(|now| now.run_id != holder.run_id) {
+            store.clear_stop()?;
+            return Ok(report(true, format!("Loop {} is stopped; go on with `loop-companion resume`.", holder.run_id)));
+        }
+        std::thread::sleep(TICK);
+    }
+    Ok(report(
+        false,
+        format!("The worker (pid {}) has been asked to stop but still lives after {} s.", holder.pid, STOP_WAIT.as_secs()),
+    ))
 }

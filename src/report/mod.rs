@@ -7,7 +7,7 @@ mod text;
 
 pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
-pub use status::{LoopStatus, StatusReport, status_report, step_name};
+pub use status::{LoopStatus, StatusReport, status_report, step_of};
 pub use text::{plan_text, result_text, status_text, wrap};
 
 /// Version of every JSON document this program prints.

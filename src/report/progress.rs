@@ -112,7 +112,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         }
         Event::Finished => format!("loop {} ended", state.started.run_id),
         Event::WorkerEnded => "the worker ended".into(),
-        Event::Reopened
+        Event::Reopened { .. }
         | Event::CallStarted { .. }
         | Event::CallFinished { .. }
         | Event::WaitFinished

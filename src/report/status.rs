@@ -235,7 +235,7 @@ fn by_check(receipts: &[Receipt]) -> BTreeMap<String, Receipt> {
 }
 
 /// Returns the name of the step the loop is at, or `None` where it is over.
-pub fn step_name(state: &State) -> Option<&'static str> {
+pub fn step_of(state: &State) -> Option<&'static str> {
     Some(match decide(state, state.updated_at)? {
         Effect::TakeBaseline => "baseline",
         Effect::Ask { kind, .. } | Effect::TakeAnswer { kind } | Effect::GiveUp { kind, .. } => match kind {
@@ -304,7 +304,7 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
             message: stop.message.clone(),
             hint: stop.hint.clone(),
         }),
-        step: if over { None } else { step_name(state).map(str::to_owned) },
+        step: if over { None } else { step_of(state).map(str::to_owned) },
         waiting: state.waiting.as_ref().map(|waiting| WaitingReport {
             cause: waiting.cause,
             until: waiting.until,
@@ -314,7 +314,7 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
         head_tree: state.head_tree.clone(),
         place: state.baseline.as_ref().map(|baseline| baseline.place.kind),
         where_reason: state.baseline.as_ref().and_then(|baseline| baseline.place.reason.clone()),
-        dry_run: state.plan.dry_run,
+        dry_run: state.dry_rounds.is_some(),
         model: state.plan.codex.model.clone(),
         effort: state.plan.codex.effort(CallKind::Evaluate).to_owned(),
         checks: ChecksReport {
@@ -434,7 +434,7 @@ fn stop_message(state: &State, status: LoopStatus) -> Option<String> {
         return Some(stop.message.clone());
     }
     (status == LoopStatus::Interrupted).then(|| {
-        let step = step_name(state).unwrap_or("start");
+        let step = step_of(state).unwrap_or("start");
         let place = match state.current() {
             Some(iteration) => format!("in iteration {}, at the {step} step", iteration.index),
             None => format!("at the {step} step"),
