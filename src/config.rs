@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn a_file_gives_the_same_options_as_flags() {
         let options =
-            parse(Path::new("f"), "test-cmd = \"npm test\"\nmax-time = \"30m\"\nmax-iter = 5\nwhere = \"in-place\"").unwrap();
+            parse(Path::new("f"), "test-cmd = \"npm test\"\nmax-time = \"30m\"\nmax-iter = 5\nwhere = \"in-place\"")
+                .unwrap();
         assert_eq!(options.test_cmd.as_deref(), Some("npm test"));
         assert_eq!(options.max_time.map(|span| span.ms), Some(1_800_000));
         assert_eq!(options.place, Some(crate::plan::Where::InPlace));

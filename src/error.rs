@@ -106,16 +106,11 @@ pub fn describe(error: &anyhow::Error) -> (u8, ErrorDocument) {
     let (exit, body) = match error.downcast_ref::<Failure>() {
         Some(failure) => (
             failure.code as u8,
-            ErrorBody {
-                code: failure.name.to_owned(),
-                message: failure.message.clone(),
-                hint: failure.hint.clone(),
-            },
+            ErrorBody { code: failure.name.to_owned(), message: failure.message.clone(), hint: failure.hint.clone() },
         ),
-        None => (
-            ExitCode::Internal as u8,
-            ErrorBody { code: "internal".into(), message: format!("{error:#}"), hint: None },
-        ),
+        None => {
+            (ExitCode::Internal as u8, ErrorBody { code: "internal".into(), message: format!("{error:#}"), hint: None })
+        }
     };
     (exit, ErrorDocument { schema_version: crate::report::SCHEMA_VERSION, error: body })
 }

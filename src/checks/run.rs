@@ -68,8 +68,7 @@ impl CheckRun<'_> {
     /// A failing check is data. Returns an error if it cannot be started or its log cannot be written.
     pub fn run(&self, control: &mut dyn Control) -> anyhow::Result<Receipt> {
         let scratch = tempfile::Builder::new().prefix("cloop-check-").tempdir().context("create a scratch folder")?;
-        let instrument =
-            readers::instrument(scratch.path(), self.pytest_addopts.map(std::ffi::OsStr::new));
+        let instrument = readers::instrument(scratch.path(), self.pytest_addopts.map(std::ffi::OsStr::new));
         let started = SystemTime::now();
         let started_at = Timestamp::now();
         let spec = Spec {

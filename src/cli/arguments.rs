@@ -114,6 +114,7 @@ pub struct Iterate {
 
 /// Goes on with a loop.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 pub struct Resume {
     /// Raise the most iterations
     #[arg(long, value_name = "N")]

@@ -18,7 +18,7 @@ const MAX_INPUT: u64 = 4 << 20;
 /// Runs a command and returns the exit code.
 pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Result<u8> {
     match command {
-        Command::Start(start) => run_start(*start, session, json),
+        Command::Start(start) => run_start(&start, session, json),
         Command::Status(status) => run_status(&status, session, json),
         Command::Result(result) => run_result(&result, session, json),
         Command::Iterate(iterate) => run_iterate(&iterate, session, json),
@@ -64,8 +64,7 @@ fn text_of(bytes: Vec<u8>, what: &str) -> anyhow::Result<String> {
     if bytes.len() as u64 > MAX_INPUT {
         return Err(Failure::usage(format!("{what} is larger than 4 MiB"), "give a shorter goal").into());
     }
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
 }
 
 /// Returns the request of a start as typed.
@@ -97,8 +96,12 @@ fn request(start: &Start, session: &Session) -> anyhow::Result<(PlanRequest, Std
 
 fn request_from_stdin(start: &Start) -> anyhow::Result<(PlanRequest, StdinArguments)> {
     let text = read_stdin("standard input")?;
-    let unusable =
-        |cause: String| Failure::usage(format!("standard input is no JSON object of options: {cause}"), "see `start --help` for the names");
+    let unusable = |cause: String| {
+        Failure::usage(
+            format!("standard input is no JSON object of options: {cause}"),
+            "see `start --help` for the names",
+        )
+    };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
     let serde_json::Value::Object(object) = value else { return Err(unusable("it is no object".into()).into()) };
     let own = ["goal", "accept", "approved", "plan", "dry-run", "yes"];
@@ -108,8 +111,7 @@ fn request_from_stdin(start: &Start) -> anyhow::Result<(PlanRequest, StdinArgume
         let key = kebab(&key);
         if own.contains(&key.as_str()) { &mut mine } else { &mut rest }.insert(key, value);
     }
-    let own: StdinArguments =
-        serde_json::from_value(mine.into()).map_err(|error| unusable(error.to_string()))?;
+    let own: StdinArguments = serde_json::from_value(mine.into()).map_err(|error| unusable(error.to_string()))?;
     let options: Options = serde_json::from_value(rest.into()).map_err(|error| unusable(error.to_string()))?;
     if let Some(effort) = &options.effort {
         operations::efforts(effort).map_err(unusable)?;
@@ -136,17 +138,17 @@ fn kebab(key: &str) -> String {
     text
 }
 
-fn run_start(start: Start, session: &Session, json: bool) -> anyhow::Result<u8> {
-    let (request, stdin) = request(&start, session)?;
+fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let (request, stdin) = request(start, session)?;
     let approved = start.approved.clone().or(stdin.approved);
     let yes = start.yes || stdin.yes;
     let mut terminal = terminal::Progress::new();
     if let Some(hash) = approved {
         let typed = (request.goal.text.is_some() || request.options != Options::default()).then_some(request);
         let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
-        return finish(&ended, json);
+        return Ok(finish(&ended, json));
     }
-    let (report, codex) = operations::plan(session, request)?;
+    let (report, codex) = operations::plan(session, &request)?;
     if start.plan || stdin.plan {
         if json {
             output::json(&report);
@@ -161,7 +163,7 @@ fn run_start(start: Start, session: &Session, json: bool) -> anyhow::Result<u8> 
         return Ok(0);
     }
     let ended = operations::start(session, report, &codex, &mut terminal)?;
-    finish(&ended, json)
+    Ok(finish(&ended, json))
 }
 
 fn plan(report: &PlanReport) -> String {
@@ -176,14 +178,14 @@ fn approve() -> anyhow::Result<bool> {
 }
 
 /// Prints the end of a loop and returns its exit code.
-pub(super) fn finish(ended: &Ended, json: bool) -> anyhow::Result<u8> {
+pub(super) fn finish(ended: &Ended, json: bool) -> u8 {
     let report = status_report(&ended.state, false, jiff::Timestamp::now());
     if json {
         output::json(&report);
     } else {
         output::text(&status_text(&report));
     }
-    Ok(ended.exit_code())
+    ended.exit_code()
 }
 
 fn no_loop(json: bool) {
@@ -237,7 +239,7 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
 fn run_iterate(arguments: &Iterate, session: &Session, json: bool) -> anyhow::Result<u8> {
     let mut terminal = terminal::Progress::new();
     let (ended, ran) = operations::iterate(session, arguments.count, arguments.dry_run, &mut terminal)?;
-    let code = finish(&ended, json)?;
+    let code = finish(&ended, json);
     Ok(match (ran, ended.signal) {
         (_, Some(_)) => code,
         (true, None) => 0,
@@ -256,8 +258,8 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
         max_tokens: arguments.max_tokens,
     };
     let mut terminal = terminal::Progress::new();
-    let ended = operations::resume(session, raise, &mut terminal)?;
-    finish(&ended, json)
+    let ended = operations::resume(session, &raise, &mut terminal)?;
+    Ok(finish(&ended, json))
 }
 
 fn run_stop(session: &Session, json: bool) -> anyhow::Result<u8> {
@@ -309,7 +311,7 @@ fn run_detect(session: &Session, json: bool) -> anyhow::Result<u8> {
         ));
     }
     if !detection.goal_files.is_empty() {
-        text.push_str(&format!("goal files: {}\n", detection.goal_files.join(", ")));
+        text.push_str(&report::wrap("goal files: ", "", &detection.goal_files.join(", ")));
     }
     for note in &detection.notes {
         text.push_str(&report::wrap("note: ", "      ", note));
@@ -320,10 +322,7 @@ fn run_detect(session: &Session, json: bool) -> anyhow::Result<u8> {
 
 /// Says whether a loop ended with its goal met.
 pub(super) fn goal_met(ended: &Ended) -> bool {
-    matches!(
-        ended.state.stop.as_ref().and_then(|stop| stop.reason),
-        Some(StopReason::GoalMet | StopReason::AlreadyMet)
-    )
+    matches!(ended.state.stop.as_ref().and_then(|stop| stop.reason), Some(StopReason::GoalMet | StopReason::AlreadyMet))
 }
 
 #[cfg(test)]

@@ -55,12 +55,12 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
         },
         dry_run: false,
     };
-    let (report, codex) = operations::plan(&demo, request)?;
+    let (report, codex) = operations::plan(&demo, &request)?;
     eprintln!("{}", plan_text(&report.plan, &report.plan_hash, &report.notes));
     let mut progress = terminal::Progress::new();
     let ended = operations::start(&demo, report, &codex, &mut progress)?;
     drop(progress);
-    let code = finish(&ended, json)?;
+    let code = finish(&ended, json);
     if !json {
         output::text(&farewell(&repository));
     }
@@ -111,7 +111,18 @@ fn lay_out(repository: &Path) -> anyhow::Result<()> {
     for arguments in [
         &["init", "-q", "-b", "main"][..],
         &["add", "-A"],
-        &["-c", "user.name=Demo", "-c", "user.email=demo@example.invalid", "-c", "commit.gpgsign=false", "commit", "-q", "-m", "The sample"],
+        &[
+            "-c",
+            "user.name=Demo",
+            "-c",
+            "user.email=demo@example.invalid",
+            "-c",
+            "commit.gpgsign=false",
+            "commit",
+            "-q",
+            "-m",
+            "The sample",
+        ],
     ] {
         let mut argv = vec![OsString::from("git")];
         argv.extend(arguments.iter().map(OsString::from));

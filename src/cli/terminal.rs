@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use crate::engine::event::Record;
 use crate::engine::State;
+use crate::engine::event::Record;
 use crate::report::{self, step_of};
 use crate::runtime::Observer;
 

@@ -468,10 +468,13 @@ mod tests {
         script(&dir.path().join("bin/codex"), "echo codex-cli 0.200.1");
         script(&dir.path().join("own/mine"), "echo codex-cli 0.169.0");
         let path = dir.path().join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path())).unwrap();
-        assert_eq!(found, Codex { program: path.join("codex"), launcher: None, version: version(0, 200, 1) });
+        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path(), &[])).unwrap();
+        assert_eq!(
+            found,
+            Codex { program: path.join("codex"), launcher: None, version: version(0, 200, 1), env: Vec::new() }
+        );
         let named = dir.path().join("own/mine");
-        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path())).unwrap();
+        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path(), &[])).unwrap();
         assert_eq!(found.program, named);
     }
 
@@ -490,7 +493,7 @@ mod tests {
         create_dir_all(root.join("bin")).unwrap();
         std::os::unix::fs::symlink("../node_modules/@openai/codex/bin/codex.js", root.join("bin/codex")).unwrap();
         let path = root.join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), &root)).unwrap();
+        let found = patiently(|| find(None, Some(path.as_os_str()), &root, &[])).unwrap();
         assert_eq!((found.program, found.launcher), (native, Some(path.join("codex"))));
     }
 
@@ -498,11 +501,11 @@ mod tests {
     fn every_way_of_having_no_codex_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let find_with = |name: &str| {
-            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path())).unwrap_err();
+            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path(), &[])).unwrap_err();
             format!("{error:#}")
         };
         let empty = dir.path().as_os_str();
-        let missing = format!("{:#}", find(None, Some(empty), dir.path()).unwrap_err());
+        let missing = format!("{:#}", find(None, Some(empty), dir.path(), &[]).unwrap_err());
         assert!(missing.contains(INSTALL_HINT), "{missing}");
         assert!(find_with("./nowhere").contains("LOOP_CODEX_BIN"));
         script(&dir.path().join("old"), "echo codex-cli 0.168.9");
@@ -605,7 +608,7 @@ mod tests {
         let codex = |text: &str, name: &str| {
             let program = dir.path().join(name);
             script(&program, text);
-            Codex { program, launcher: None, version: OLDEST }
+            Codex { program, launcher: None, version: OLDEST, env: Vec::new() }
         };
         let good = codex("shift 4; exec \"$@\"", "good");
         assert!(patiently(|| good.sandbox_probe(dir.path())).unwrap().works);

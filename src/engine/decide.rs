@@ -16,7 +16,7 @@ use crate::plan::{CallKind, TrialOrder};
 pub const STALL_WINDOW: u32 = 3;
 
 /// Rounds in a row without a usable patch that end a loop.
-pub const UNUSABLE_WINDOW: usize = 2;
+const UNUSABLE_WINDOW: usize = 2;
 
 /// How often the same state may come up: once, once more after which the model is told, and then the loop ends.
 const SAME_STATE_LIMIT: u32 = 3;
@@ -383,9 +383,10 @@ fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Can
     ids.iter()
         .filter_map(|id| iteration.candidate(id))
         .map(|candidate| {
-            let scores = iteration.ranking.as_ref().and_then(|ranking| {
-                ranking.scores.iter().find(|scores| scores.id == candidate.proposed.id).cloned()
-            });
+            let scores = iteration
+                .ranking
+                .as_ref()
+                .and_then(|ranking| ranking.scores.iter().find(|scores| scores.id == candidate.proposed.id).cloned());
             let (loose, size) = match &candidate.prepared {
                 Some(Prepared::Ready { matches, added, removed, .. }) => {
                     (matches.iter().any(|hunk| hunk.how.is_loose()), added + removed)
@@ -406,16 +407,14 @@ fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Can
 
 /// After a candidate became the state: prove at once where measurements alone can.
 fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
-    match iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
-        Some(proof) => (proof.holds && proof.level.is_some()).then(|| met(state, "measured")),
-        None => {
-            let excused = state.excused();
-            let provable = state.plan.measurable
-                && all_hold(&state.head_receipts, &excused)
-                && measured(state.seed_receipts(), &state.head_receipts, &excused);
-            provable.then_some(Effect::Prove)
-        }
+    if let Some(proof) = iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
+        return (proof.holds && proof.level.is_some()).then(|| met(state, "measured"));
     }
+    let excused = state.excused();
+    let provable = state.plan.measurable
+        && all_hold(&state.head_receipts, &excused)
+        && measured(state.seed_receipts(), &state.head_receipts, &excused);
+    provable.then_some(Effect::Prove)
 }
 
 /// Asks Codex, or does what the last failure calls for.
@@ -428,11 +427,8 @@ fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
         return over;
     }
     let count = |class| attempt.failures.iter().filter(|(_, failure)| failure.class == class).count() as u32;
-    let again = Effect::Ask {
-        kind,
-        repair: count(FailureClass::BadAnswer) > 0,
-        shrink: count(FailureClass::ContextTooLong),
-    };
+    let again =
+        Effect::Ask { kind, repair: count(FailureClass::BadAnswer) > 0, shrink: count(FailureClass::ContextTooLong) };
     let Some((_, last)) = attempt.failures.last() else { return again };
     match policy(&attempt.failures) {
         Policy::Repair | Policy::Shrink => again,

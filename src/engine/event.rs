@@ -245,17 +245,37 @@ pub enum Event {
         max_tokens: Option<u64>,
     },
     /// From the next call on.
-    ModelChanged { model: Option<String>, efforts: BTreeMap<CallKind, String> },
+    ModelChanged {
+        model: Option<String>,
+        efforts: BTreeMap<CallKind, String>,
+    },
     /// A loop that had stopped goes on.
     Reopened {
         /// Rounds that only propose and rank, or `None` for real ones.
         dry_rounds: Option<u32>,
     },
     /// The place exists (worktree made, dependencies cloned, set-up run).
-    BaselineTaken { baseline: Box<Baseline> },
-    IterationStarted { index: u32, closing: bool },
-    CallStarted { call: u32, kind: CallKind, repair: bool, prompt_chars: u64, model: Option<String>, effort: String },
-    CallFinished { call: u32, duration_ms: u64, tokens: Tokens, end: CallEnd },
+    BaselineTaken {
+        baseline: Box<Baseline>,
+    },
+    IterationStarted {
+        index: u32,
+        closing: bool,
+    },
+    CallStarted {
+        call: u32,
+        kind: CallKind,
+        repair: bool,
+        prompt_chars: u64,
+        model: Option<String>,
+        effort: String,
+    },
+    CallFinished {
+        call: u32,
+        duration_ms: u64,
+        tokens: Tokens,
+        end: CallEnd,
+    },
     WaitStarted {
         cause: FailureClass,
         until: Timestamp,
@@ -263,24 +283,64 @@ pub enum Event {
     },
     WaitFinished,
     /// A step is given up: no usable answer could be had.
-    StepGivenUp { kind: CallKind, reason: String },
-    Evaluated { evaluation: Evaluation },
-    SecondEvaluated { evaluation: Evaluation },
-    Suggested { proposals: Vec<Proposed> },
+    StepGivenUp {
+        kind: CallKind,
+        reason: String,
+    },
+    Evaluated {
+        evaluation: Evaluation,
+    },
+    SecondEvaluated {
+        evaluation: Evaluation,
+    },
+    Suggested {
+        proposals: Vec<Proposed>,
+    },
     /// Patches that did not apply came back mended; the rest stay refused.
-    PatchesMended { proposals: Vec<Proposed> },
-    ProposalPrepared { id: String, prepared: Box<Prepared> },
-    ProposalRanked { ranked: Ranked },
-    TrialStarted { id: String },
-    ProposalTried { trial: Box<Trial> },
-    ProofStarted { tree: String },
-    ProofFinished { proof: Box<Proof> },
+    PatchesMended {
+        proposals: Vec<Proposed>,
+    },
+    ProposalPrepared {
+        id: String,
+        prepared: Box<Prepared>,
+    },
+    ProposalRanked {
+        ranked: Ranked,
+    },
+    TrialStarted {
+        id: String,
+    },
+    ProposalTried {
+        trial: Box<Trial>,
+    },
+    ProofStarted {
+        tree: String,
+    },
+    ProofFinished {
+        proof: Box<Proof>,
+    },
     /// The accepted state is safe in its ref.
-    Accepted { id: String, tree: String, commit: String },
-    IterationFinished { index: u32 },
-    Stopped { reason: Option<StopReason>, message: String, hint: Option<String> },
-    LandingStarted { from: String, to: String },
+    Accepted {
+        id: String,
+        tree: String,
+        commit: String,
+    },
+    IterationFinished {
+        index: u32,
+    },
+    Stopped {
+        reason: Option<StopReason>,
+        message: String,
+        hint: Option<String>,
+    },
+    LandingStarted {
+        from: String,
+        to: String,
+    },
     /// `landed` false: the work tree was left alone, for this reason.
-    LandingFinished { landed: bool, reason: String },
+    LandingFinished {
+        landed: bool,
+        reason: String,
+    },
     Finished,
 }

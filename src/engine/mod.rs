@@ -10,8 +10,6 @@ pub mod ranking;
 pub mod state;
 mod stop;
 
-pub use decide::{
-    Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank,
-};
+pub use decide::{Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank};
 pub use state::State;
 pub use stop::StopReason;

@@ -6,7 +6,7 @@ use super::event::{CallFailure, FailureClass};
 
 /// What to do after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Policy {
+pub(super) enum Policy {
     /// End the loop: nothing the loop can do helps.
     Stop,
     /// Ask again at this time.
@@ -29,7 +29,7 @@ const RESET_MARGIN_S: i64 = 2;
 /// Returns what to do about the last failure, given all failures of the same question so far.
 ///
 /// `seen` is empty only where nothing failed; then the step is given up.
-pub fn policy(seen: &[(Timestamp, CallFailure)]) -> Policy {
+pub(super) fn policy(seen: &[(Timestamp, CallFailure)]) -> Policy {
     let Some((at, last)) = seen.last() else { return Policy::GiveUp };
     let times = seen.iter().filter(|(_, failure)| failure.class == last.class).count();
     let backoff = || {

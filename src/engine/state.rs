@@ -313,7 +313,6 @@ impl State {
         self.updated_at = at;
         self.seq = record.seq;
         match &record.event {
-            Event::Started(_) => {}
             Event::WorkerStarted(worker) => {
                 self.worker = Some(worker.clone());
                 self.worker_since = Some(at);
@@ -502,7 +501,7 @@ impl State {
                 let id = trial.id.clone();
                 self.with_candidate(&id, |candidate| candidate.trial = Some((**trial).clone()));
             }
-            Event::ProofStarted { .. } => {}
+            Event::Started(_) | Event::ProofStarted { .. } => {}
             Event::ProofFinished { proof } => {
                 let claimed = self.current().and_then(|iteration| iteration.evaluation.as_ref());
                 let claims = claimed.is_some_and(|evaluation| evaluation.verdict == Verdict::GoalMet);

@@ -41,16 +41,17 @@ pub struct CodexReport {
 /// Examines the Codex that a loop would use.
 ///
 /// Returns a preflight failure that says what to do if there is none, or it is too old.
-pub fn examine(session: &Session, options: &Options) -> Result<CodexReport, Failure> {
+pub(super) fn examine(session: &Session, options: &Options) -> Result<CodexReport, Failure> {
     let environment = &session.environment;
     let named = environment.codex_bin.as_deref().map(std::path::Path::as_os_str);
-    let codex = locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env).map_err(|error| {
-        Failure::preflight(
-            "codex",
-            format!("{error:#}"),
-            format!("install Codex with `{}` and sign in with `codex login`", locate::INSTALL_HINT),
-        )
-    })?;
+    let codex =
+        locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env).map_err(|error| {
+            Failure::preflight(
+                "codex",
+                format!("{error:#}"),
+                format!("install Codex with `{}` and sign in with `codex login`", locate::INSTALL_HINT),
+            )
+        })?;
     let failed = |error: anyhow::Error| {
         Failure::preflight("codex", format!("{error:#}"), "run `codex doctor` and correct what it names")
     };
@@ -76,12 +77,8 @@ pub fn examine(session: &Session, options: &Options) -> Result<CodexReport, Fail
         _ => None,
     };
     let openai_key = environment.openai_api_key.as_deref();
-    let account = locate::Account::decide(
-        &doctor,
-        profile_provider.as_deref(),
-        environment.codex_api_key,
-        openai_key.is_some(),
-    );
+    let account =
+        locate::Account::decide(&doctor, profile_provider.as_deref(), environment.codex_api_key, openai_key.is_some());
     let mut env = environment.codex_env.clone();
     env.extend(account.variables(openai_key.map(OsStr::new)));
     let account = match account {
@@ -118,7 +115,10 @@ impl CodexReport {
         let model = model.filter(|model| !self.catalog.models.is_empty() && !self.lists(model))?;
         let listed: Vec<&str> =
             self.catalog.models.iter().filter(|model| model.listed).map(|model| model.slug.as_str()).collect();
-        Some(format!("the installed Codex does not list the model {model}; it is sent as typed (listed: {})", listed.join(", ")))
+        Some(format!(
+            "the installed Codex does not list the model {model}; it is sent as typed (listed: {})",
+            listed.join(", ")
+        ))
     }
 
     /// Checks every effort against what the model lists.

@@ -36,7 +36,9 @@ impl Session {
     /// Returns a preflight failure that says what to do if there is none that can be worked in.
     pub fn repository(&self) -> anyhow::Result<Repository> {
         if !self.dir.is_dir() {
-            return Err(Failure::usage(format!("{} is not a folder", self.dir.display()), "name a folder with -C").into());
+            return Err(
+                Failure::usage(format!("{} is not a folder", self.dir.display()), "name a folder with -C").into()
+            );
         }
         Repository::discover(&self.dir).map_err(|error| discover_failure(&error).into())
     }

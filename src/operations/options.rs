@@ -21,12 +21,11 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let bad = || format!("`{text}` is no length of time; write for example 90s, 10m or 1h30m");
-        let ms = match text.parse::<u64>() {
-            Ok(seconds) => seconds.checked_mul(1000).ok_or_else(bad)?,
-            Err(_) => {
-                let duration: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
-                u64::try_from(duration.as_millis()).map_err(|_| bad())?
-            }
+        let ms = if let Ok(seconds) = text.parse::<u64>() {
+            seconds.checked_mul(1000).ok_or_else(bad)?
+        } else {
+            let duration: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
+            u64::try_from(duration.as_millis()).map_err(|_| bad())?
         };
         if ms == 0 { Err(bad()) } else { Ok(Self { ms }) }
     }
@@ -88,7 +87,9 @@ pub fn efforts(text: &str) -> Result<BTreeMap<CallKind, String>, String> {
             }
         }
     }
-    if efforts.values().any(|effort| !effort.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || effort.is_empty())
+    if efforts
+        .values()
+        .any(|effort| !effort.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || effort.is_empty())
     {
         return Err(format!("`{text}` is no effort; write for example high, or rank=low,suggest=xhigh"));
     }
@@ -98,9 +99,10 @@ pub fn efforts(text: &str) -> Result<BTreeMap<CallKind, String>, String> {
 /// Reads `GLOB[:REASON]`.
 pub fn allow_change(text: &str) -> AllowChange {
     match text.split_once(':') {
-        Some((glob, reason)) => {
-            AllowChange { glob: glob.trim().to_owned(), reason: Some(reason.trim().to_owned()).filter(|r| !r.is_empty()) }
-        }
+        Some((glob, reason)) => AllowChange {
+            glob: glob.trim().to_owned(),
+            reason: Some(reason.trim().to_owned()).filter(|r| !r.is_empty()),
+        },
         None => AllowChange { glob: text.trim().to_owned(), reason: None },
     }
 }

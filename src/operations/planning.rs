@@ -1,6 +1,7 @@
 //! Before a loop: what is in the way, what checks there could be, and the plan.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -138,11 +139,7 @@ pub fn preflight(session: &Session, options: &Options) -> anyhow::Result<Preflig
     Ok(PreflightReport { schema_version: SCHEMA_VERSION, ok, rows })
 }
 
-fn repository_rows(
-    session: &Session,
-    repository: &Repository,
-    options: &Options,
-) -> anyhow::Result<Vec<PreflightRow>> {
+fn repository_rows(session: &Session, repository: &Repository, options: &Options) -> anyhow::Result<Vec<PreflightRow>> {
     let head = repository.head();
     let at = match &head.branch {
         Some(branch) => format!("branch {branch}"),
@@ -185,7 +182,7 @@ fn repository_rows(
 fn shown_dirty(paths: &[String], count: usize) -> String {
     let mut text = paths.join(", ");
     if count > paths.len() {
-        text.push_str(&format!(" and {} more", count - paths.len()));
+        let _ = write!(text, " and {} more", count - paths.len());
     }
     text
 }
@@ -201,7 +198,7 @@ pub fn detect(session: &Session) -> anyhow::Result<DetectReport> {
 /// Makes the plan and keeps it, so that its hash can start it.
 ///
 /// Returns a usage error if something a plan needs is missing, and a preflight failure if Codex cannot be used.
-pub fn plan(session: &Session, request: PlanRequest) -> anyhow::Result<(PlanReport, CodexReport)> {
+pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanReport, CodexReport)> {
     let repository = session.repository()?;
     let options = config::with_files(request.options.clone(), repository.root(), &session.environment)?;
     let goal = goal_text(&request.goal, repository.root())?;
@@ -229,12 +226,7 @@ pub fn plan(session: &Session, request: PlanRequest) -> anyhow::Result<(PlanRepo
         efforts = options::efforts(&effort).map_err(|cause| Failure::usage(cause, ""))?;
     }
     notes.extend(codex.model_warning(model.as_deref()));
-    let settings = CodexSettings {
-        model,
-        efforts,
-        profile: options.profile.clone(),
-        mcp: options.codex_mcp.clone(),
-    };
+    let settings = CodexSettings { model, efforts, profile: options.profile.clone(), mcp: options.codex_mcp.clone() };
     codex.check_efforts(&settings)?;
     if options.propose == Some(Propose::Agent) {
         return Err(Failure::usage(
@@ -321,13 +313,8 @@ pub fn plan(session: &Session, request: PlanRequest) -> anyhow::Result<(PlanRepo
             "make the repository's git folder writable; the loop keeps its journal there",
         )
     })?;
-    let report = PlanReport {
-        schema_version: SCHEMA_VERSION,
-        plan_hash: plan.hash(),
-        goal_hash: plan.goal_hash(),
-        plan,
-        notes,
-    };
+    let report =
+        PlanReport { schema_version: SCHEMA_VERSION, plan_hash: plan.hash(), goal_hash: plan.goal_hash(), plan, notes };
     Ok((report, codex))
 }
 
@@ -397,7 +384,7 @@ fn checks_of(options: &Options) -> anyhow::Result<Option<String>> {
 }
 
 fn check_glob(flag: &str, glob: &str) -> anyhow::Result<()> {
-    globset::Glob::new(glob)
-        .map(drop)
-        .map_err(|error| Failure::usage(format!("{flag} {glob}: {}", error.kind()), "write a path glob such as src/**").into())
+    globset::Glob::new(glob).map(drop).map_err(|error| {
+        Failure::usage(format!("{flag} {glob}: {}", error.kind()), "write a path glob such as src/**").into()
+    })
 }

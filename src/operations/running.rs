@@ -65,7 +65,7 @@ pub fn start_approved(
     };
     let plan = match typed {
         Some(request) => {
-            let (report, _) = planning::plan(session, request)?;
+            let (report, _) = planning::plan(session, &request)?;
             if report.plan_hash != hash {
                 return Err(Failure::usage(
                     format!("the plan changed since it was approved: it has the hash {}", report.plan_hash),
@@ -219,7 +219,7 @@ fn resources(
 /// Goes on with this work tree's loop.
 ///
 /// Returns a usage error if there is no loop or it cannot go on, and the failure of a held lock if one runs.
-pub fn resume(session: &Session, raise: Raise, observer: &mut dyn Observer) -> anyhow::Result<Ended> {
+pub fn resume(session: &Session, raise: &Raise, observer: &mut dyn Observer) -> anyhow::Result<Ended> {
     let repository = session.repository()?;
     let store = session.store(&repository);
     let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
@@ -236,7 +236,7 @@ pub fn resume(session: &Session, raise: Raise, observer: &mut dyn Observer) -> a
         )
         .into());
     }
-    check_raise(&state, &raise)?;
+    check_raise(&state, raise)?;
     go_on(session, &repository, store, run, state, lock, raise, None, observer)
 }
 
@@ -264,7 +264,7 @@ fn go_on(
     run: Run,
     state: State,
     lock: Lock,
-    raise: Raise,
+    raise: &Raise,
     dry_rounds: Option<u32>,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Ended> {
@@ -274,7 +274,7 @@ fn go_on(
     let ended = state.finished;
     let stopped = state.stop.is_some();
     let mut runtime = Runtime::take_up(state, resources, observer)?;
-    if raise != Raise::default() {
+    if *raise != Raise::default() {
         runtime.emit(Event::BudgetRaised {
             max_iterations: raise.max_iterations,
             max_time_ms: raise.max_time_ms,
@@ -314,7 +314,7 @@ pub fn iterate(
     let target = used + count;
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
     let dry_rounds = dry_run.then_some(count);
-    let ended = go_on(session, &repository, store, run, state, lock, raise, dry_rounds, observer)?;
+    let ended = go_on(session, &repository, store, run, state, lock, &raise, dry_rounds, observer)?;
     let ran = ended.state.used.iterations - used;
     let met = matches!(
         ended.state.stop.as_ref().and_then(|stop| stop.reason),
@@ -342,7 +342,8 @@ pub fn stop(session: &Session) -> anyhow::Result<StopReport> {
     const TICK: std::time::Duration = std::time::Duration::from_millis(50);
     let repository = session.repository()?;
     let store = session.store(&repository);
-    let report = |stopped, message: String| StopReport { schema_version: crate::report::SCHEMA_VERSION, stopped, message };
+    let report =
+        |stopped, message: String| StopReport { schema_version: crate::report::SCHEMA_VERSION, stopped, message };
     let Some(holder) = store.holder()? else { return Ok(report(true, "No loop runs in this work tree.".into())) };
     store.request_stop()?;
     let asked = std::time::Instant::now();
@@ -355,6 +356,10 @@ pub fn stop(session: &Session) -> anyhow::Result<StopReport> {
     }
     Ok(report(
         false,
-        format!("The worker (pid {}) has been asked to stop but still lives after {} s.", holder.pid, STOP_WAIT.as_secs()),
+        format!(
+            "The worker (pid {}) has been asked to stop but still lives after {} s.",
+            holder.pid,
+            STOP_WAIT.as_secs()
+        ),
     ))
 }

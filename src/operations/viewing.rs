@@ -124,7 +124,10 @@ pub fn patch(session: &Session, iteration: Option<u32>) -> anyhow::Result<Vec<u8
     check_iteration(&state, iteration)?;
     let tree = tree_at(&state, iteration);
     repository.diff(&state.started.seed_tree, &tree).with_context(|| {
-        format!("read the result; it should be kept in {}", iteration_ref(&state.started.run_id, iteration.unwrap_or(1)))
+        format!(
+            "read the result; it should be kept in {}",
+            iteration_ref(&state.started.run_id, iteration.unwrap_or(1))
+        )
     })
 }
 

@@ -70,11 +70,12 @@ pub struct Refusal {
 impl Refusal {
     /// Returns the windows as text for a model: each path, then its lines with their numbers.
     pub fn real_lines(&self) -> String {
+        use std::fmt::Write;
         let mut text = String::new();
         for window in &self.windows {
-            text.push_str(&format!("{}:\n", window.path));
+            let _ = writeln!(text, "{}:", window.path);
             for (place, line) in window.lines.iter().enumerate() {
-                text.push_str(&format!("{:>5} {line}\n", window.first_line + place));
+                let _ = writeln!(text, "{:>5} {line}", window.first_line + place);
             }
         }
         text

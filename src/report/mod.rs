@@ -20,7 +20,7 @@ pub fn duration(ms: u64) -> String {
         (0..1000, _) => format!("{ms} ms"),
         (_, 0..10) => format!("{}.{} s", seconds, ms % 1000 / 100),
         (_, 10..60) => format!("{seconds} s"),
-        (_, 60..3600) if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        (_, 60..3600) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         (_, 60..3600) => format!("{} min {} s", seconds / 60, seconds % 60),
         _ if seconds % 3600 / 60 == 0 => format!("{} h", seconds / 3600),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),

@@ -376,10 +376,8 @@ fn baseline_report(baseline: &Baseline, state: &State) -> BaselineReport {
 }
 
 fn proof_report(state: &State) -> Option<ProofReport> {
-    let met = matches!(
-        state.stop.as_ref().and_then(|stop| stop.reason),
-        Some(StopReason::GoalMet | StopReason::AlreadyMet)
-    );
+    let met =
+        matches!(state.stop.as_ref().and_then(|stop| stop.reason), Some(StopReason::GoalMet | StopReason::AlreadyMet));
     let proof = state.proof.as_ref().filter(|proof| met && proof.holds)?;
     Some(ProofReport {
         level: proof.level?,

@@ -128,11 +128,8 @@ pub fn status_text(report: &StatusReport) -> String {
     text.push_str(&item(&format!("Model: {model}, effort {}", report.effort)));
     text.push_str(&item(&budget_line(report)));
     if let Some(baseline) = &report.baseline {
-        let checks: Vec<String> = baseline
-            .receipts
-            .values()
-            .map(|receipt| format!("`{}` {}", receipt.command, receipt.summary()))
-            .collect();
+        let checks: Vec<String> =
+            baseline.receipts.values().map(|receipt| format!("`{}` {}", receipt.command, receipt.summary())).collect();
         if !checks.is_empty() {
             text.push_str(&item(&format!("At the start: {}", checks.join("; "))));
         }
@@ -335,7 +332,8 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
         (Some(code), _) => format!("refused, {code}"),
         (None, _) => "open".to_owned(),
     };
-    let mut text = item(&format!("{}/{} — {verdict}: {}", proposal.iteration, proposal.id, shorten(&proposal.approach, 200)));
+    let mut text =
+        item(&format!("{}/{} — {verdict}: {}", proposal.iteration, proposal.id, shorten(&proposal.approach, 200)));
     if let Some(reason) = &proposal.reason {
         text.push_str(&wrap("  ", "  ", &shorten(reason, 400)));
     }
@@ -359,7 +357,11 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
         ));
     }
     for flag in &proposal.flags {
-        text.push_str(&wrap("  ", "  ", &format!("Note ({}, {}): {}", flag.code, flag.path, shorten(&flag.reason, 200))));
+        text.push_str(&wrap(
+            "  ",
+            "  ",
+            &format!("Note ({}, {}): {}", flag.code, flag.path, shorten(&flag.reason, 200)),
+        ));
     }
     text
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -146,13 +147,15 @@ impl Runtime<'_> {
             CallKind::Evaluate | CallKind::SecondEvaluation => {
                 codex::parse::<Evaluation>(text, schema).map(drop).map_err(misfit)
             }
-            CallKind::Suggest | CallKind::Repair => {
-                codex::parse::<Suggestion>(text, schema).map(drop).map_err(misfit)
-            }
+            CallKind::Suggest | CallKind::Repair => codex::parse::<Suggestion>(text, schema).map(drop).map_err(misfit),
             CallKind::Rank => {
                 let ranking = codex::parse::<Ranking>(text, schema).map_err(misfit)?;
-                let known: BTreeSet<String> =
-                    self.shown_candidates().iter().enumerate().map(|(place, _)| ranking::anonymous_name(place)).collect();
+                let known: BTreeSet<String> = self
+                    .shown_candidates()
+                    .iter()
+                    .enumerate()
+                    .map(|(place, _)| ranking::anonymous_name(place))
+                    .collect();
                 let scored: BTreeSet<String> = ranking.scores.iter().map(|scores| scores.id.clone()).collect();
                 if !known.contains(&ranking.winner.id) {
                     return Err(format!("winner.id `{}` is none of the candidates", ranking.winner.id));
@@ -237,11 +240,8 @@ impl Runtime<'_> {
                 let suggestion: Suggestion = codex::parse(&text, &schema)?;
                 let wanted: BTreeSet<String> =
                     self.failed_patches().iter().map(|(candidate, _)| candidate.proposed.id.clone()).collect();
-                let mended: Vec<Proposal> = suggestion
-                    .proposals
-                    .into_iter()
-                    .filter(|proposal| wanted.contains(&proposal.id))
-                    .collect();
+                let mended: Vec<Proposal> =
+                    suggestion.proposals.into_iter().filter(|proposal| wanted.contains(&proposal.id)).collect();
                 let most = mended.len();
                 let proposals = self.store_mended(mended, most)?;
                 self.emit(Event::PatchesMended { proposals })
@@ -250,8 +250,7 @@ impl Runtime<'_> {
                 let mut ranking: Ranking = codex::parse(&text, &schema)?;
                 let shown = self.shown_candidates();
                 let real = |name: &str| {
-                    let place =
-                        shown.iter().enumerate().find(|(place, _)| ranking::anonymous_name(*place) == name);
+                    let place = shown.iter().enumerate().find(|(place, _)| ranking::anonymous_name(*place) == name);
                     place.map(|(_, id)| id.clone())
                 };
                 ranking.scores.retain_mut(|scores| match real(&scores.id) {
@@ -408,8 +407,10 @@ impl Runtime<'_> {
 
     fn task(&self) -> anyhow::Result<prompt::Task> {
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
-        let agents_md =
-            seed.read("AGENTS.md")?.and_then(|file| file.text().map(str::to_owned)).filter(|text| !text.trim().is_empty());
+        let agents_md = seed
+            .read("AGENTS.md")?
+            .and_then(|file| file.text().map(str::to_owned))
+            .filter(|text| !text.trim().is_empty());
         let repository = if self.codex.can_read { None } else { Some(self.shown_repository()?) };
         Ok(prompt::Task {
             goal: self.state.plan.goal.clone(),
@@ -522,7 +523,9 @@ impl Runtime<'_> {
         }
         let repeated = self.state.state_ids.values().any(|times| *times >= 2);
         if repeated {
-            rules.push("The loop has come back to a state it had before. Take another way than any tried so far.".into());
+            rules.push(
+                "The loop has come back to a state it had before. Take another way than any tried so far.".into(),
+            );
         }
         rules
     }
@@ -537,8 +540,10 @@ impl Runtime<'_> {
                 let (diff, mut evidence) = match &candidate.prepared {
                     Some(Prepared::Ready { diff_file, flags, matches, .. }) => {
                         let diff = self.run.read(iteration.index, diff_file)?;
-                        let mut notes: Vec<String> =
-                            flags.iter().map(|flag| format!("flag {}: {} ({})", flag.code, flag.reason, flag.path)).collect();
+                        let mut notes: Vec<String> = flags
+                            .iter()
+                            .map(|flag| format!("flag {}: {} ({})", flag.code, flag.reason, flag.path))
+                            .collect();
                         let loose = matches.iter().filter(|hunk| hunk.how.is_loose()).count();
                         if loose > 0 {
                             notes.push(format!("{loose} hunks were placed by a loose match"));
@@ -550,7 +555,10 @@ impl Runtime<'_> {
                 if let Some(trial) = &candidate.trial {
                     evidence.insert(
                         0,
-                        format!("{}; {} failing before, {} after", trial.reason, trial.failing_before, trial.failing_after),
+                        format!(
+                            "{}; {} failing before, {} after",
+                            trial.reason, trial.failing_before, trial.failing_after
+                        ),
                     );
                 }
                 Ok(prompt::Candidate { name: ranking::anonymous_name(place), diff, evidence })
@@ -626,7 +634,7 @@ fn usable_id(wanted: &str, taken: &BTreeSet<String>) -> String {
     if fits && !taken.contains(wanted) {
         return wanted.to_owned();
     }
-    (1..).map(|number| format!("p{number}")).find(|id| !taken.contains(id)).unwrap_or_default()
+    (1..=u32::MAX).map(|number| format!("p{number}")).find(|id| !taken.contains(id)).unwrap_or_default()
 }
 
 fn roles(count: u32) -> Vec<String> {
@@ -646,9 +654,9 @@ fn result_line(receipt: &Receipt, excused: &BTreeSet<String>) -> String {
     let failing: Vec<String> = receipt.ids.iter().flat_map(|ids| ids.failed.iter().cloned()).collect();
     if !failing.is_empty() {
         let shown: Vec<&str> = failing.iter().take(20).map(String::as_str).collect();
-        line.push_str(&format!("; failing: {}", shown.join(", ")));
+        let _ = write!(line, "; failing: {}", shown.join(", "));
         if failing.len() > shown.len() {
-            line.push_str(&format!(" and {} more", failing.len() - shown.len()));
+            let _ = write!(line, " and {} more", failing.len() - shown.len());
         }
     }
     if failing.iter().any(|id| excused.contains(id)) {
@@ -658,9 +666,10 @@ fn result_line(receipt: &Receipt, excused: &BTreeSet<String>) -> String {
 }
 
 fn history_line(iteration: &Iteration) -> String {
-    let verdict = iteration.evaluation.as_ref().map_or("no evaluation".to_owned(), |evaluation| {
-        format!("distance {:.2}", evaluation.distance_from_goal)
-    });
+    let verdict = iteration
+        .evaluation
+        .as_ref()
+        .map_or("no evaluation".to_owned(), |evaluation| format!("distance {:.2}", evaluation.distance_from_goal));
     let winner = iteration.winner.as_ref().and_then(|id| iteration.candidate(id));
     let outcome = match winner {
         Some(winner) if iteration.accepted => {
@@ -672,11 +681,18 @@ fn history_line(iteration: &Iteration) -> String {
                 .into_iter()
                 .map(|rejected| format!("{}: {}", rejected.code, rejected.reason))
                 .collect();
-            if lost.is_empty() { "nothing accepted".to_owned() } else { format!("nothing accepted ({})", lost.join("; ")) }
+            if lost.is_empty() {
+                "nothing accepted".to_owned()
+            } else {
+                format!("nothing accepted ({})", lost.join("; "))
+            }
         }
     };
-    let refuted =
-        iteration.refuted_claim.as_ref().map(|reason| format!("; its claim of done was refuted: {reason}")).unwrap_or_default();
+    let refuted = iteration
+        .refuted_claim
+        .as_ref()
+        .map(|reason| format!("; its claim of done was refuted: {reason}"))
+        .unwrap_or_default();
     format!("iteration {}: {verdict}; {outcome}{refuted}", iteration.index)
 }
 

@@ -38,12 +38,8 @@ impl Runtime<'_> {
         let raw = String::from_utf8_lossy(&raw).into_owned();
         let base_id = self.state.head_tree.clone();
         let base = self.repository.tree(&base_id)?;
-        let refuse = |code: Code, reason: String| Prepared::Refused {
-            code,
-            reason,
-            fingerprint: None,
-            findings: Vec::new(),
-        };
+        let refuse =
+            |code: Code, reason: String| Prepared::Refused { code, reason, fingerprint: None, findings: Vec::new() };
         let limits =
             patch::Limits { max_lines: self.state.plan.method.max_patch_lines as usize, ..patch::Limits::default() };
         let rebuilt = match patch::rebuild(&raw, &base, &limits) {
@@ -93,12 +89,19 @@ impl Runtime<'_> {
             return Ok(refuse(Code::DoesNotApply, "the patch changes nothing".into()));
         }
         if let Some(place) = self.state.trees.iter().position(|earlier| *earlier == tree) {
-            let what = if place == 0 { "the tree the loop started from".to_owned() } else { format!("accepted state {place}") };
+            let what = if place == 0 {
+                "the tree the loop started from".to_owned()
+            } else {
+                format!("accepted state {place}")
+            };
             return Ok(refuse(Code::Duplicate, format!("it goes back to {what}")));
         }
-        let twin = self.state.current().into_iter().flat_map(|iteration| iteration.ready()).find(|other| {
-            other.proposed.id != candidate.proposed.id && other.tree() == Some(tree.as_str())
-        });
+        let twin = self
+            .state
+            .current()
+            .into_iter()
+            .flat_map(|iteration| iteration.ready())
+            .find(|other| other.proposed.id != candidate.proposed.id && other.tree() == Some(tree.as_str()));
         if let Some(twin) = twin {
             return Ok(refuse(Code::Duplicate, format!("it makes the same change as {}", twin.proposed.id)));
         }
@@ -354,7 +357,9 @@ mod tests {
         for goal in ["Add tests for the parser", "write unit tests", "increase test coverage"] {
             assert!(goal_adds_tests(goal), "{goal}");
         }
-        for goal in ["fix the failing auth tests", "make the tests pass", "add a flag and keep the tests green please do"] {
+        for goal in
+            ["fix the failing auth tests", "make the tests pass", "add a flag and keep the tests green please do"]
+        {
             let expected = goal.starts_with("never");
             assert_eq!(goal_adds_tests(goal), expected, "{goal}");
         }

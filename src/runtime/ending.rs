@@ -14,8 +14,7 @@ impl Runtime<'_> {
         let met = matches!(reason, Some(StopReason::GoalMet | StopReason::AlreadyMet));
         let seed = self.state.started.seed_tree.clone();
         let head = self.state.head_tree.clone();
-        let in_place =
-            self.state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::InPlace);
+        let in_place = self.state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::InPlace);
         let wanted = met && self.state.has_changes() && self.state.plan.limits.land == Land::Auto;
         if in_place {
             return self.end_in_place(reason, &seed, &head, wanted);
@@ -44,13 +43,7 @@ impl Runtime<'_> {
         }
     }
 
-    fn end_in_place(
-        &mut self,
-        reason: Option<StopReason>,
-        seed: &str,
-        head: &str,
-        wanted: bool,
-    ) -> anyhow::Result<()> {
+    fn end_in_place(&mut self, reason: Option<StopReason>, seed: &str, head: &str, wanted: bool) -> anyhow::Result<()> {
         if reason == Some(StopReason::TreeChanged) {
             return self.emit(Event::LandingFinished {
                 landed: false,

@@ -81,18 +81,14 @@ pub struct Runtime<'a> {
     measured: Option<crate::engine::event::Trial>,
     observer: &'a mut dyn Observer,
     /// Held for as long as the worker works.
-    lock: Lock,
+    _lock: Lock,
 }
 
 impl<'a> Runtime<'a> {
     /// Begins a new loop: its journal's first event, its first ref, and the worker's mark.
     ///
     /// Returns an error if the store cannot be written.
-    pub fn begin(
-        started: Started,
-        resources: Resources,
-        observer: &'a mut dyn Observer,
-    ) -> anyhow::Result<Self> {
+    pub fn begin(started: Started, resources: Resources, observer: &'a mut dyn Observer) -> anyhow::Result<Self> {
         let name = seed_ref(&started.run_id);
         let commit = started.seed_commit.clone();
         let message = ref_message(&started, "The work tree as the loop found it.");
@@ -108,11 +104,7 @@ impl<'a> Runtime<'a> {
     /// Takes an existing loop up again.
     ///
     /// Returns an error if its journal cannot be read or written.
-    pub fn take_up(
-        state: State,
-        resources: Resources,
-        observer: &'a mut dyn Observer,
-    ) -> anyhow::Result<Self> {
+    pub fn take_up(state: State, resources: Resources, observer: &'a mut dyn Observer) -> anyhow::Result<Self> {
         let writer = resources.run.writer()?;
         Self::with(state, writer, resources, observer)
     }
@@ -141,7 +133,7 @@ impl<'a> Runtime<'a> {
             cache: resources.cache,
             pytest_addopts: resources.pytest_addopts,
             stop: resources.stop,
-            lock: resources.lock,
+            _lock: resources.lock,
         };
         let pid = std::process::id();
         let worker = Worker {

@@ -180,12 +180,12 @@ impl Runtime<'_> {
         if wish == Where::InPlace {
             let first = in_place.unwrap_or_default();
             let second = self.rerun_if_cheap(&first, &commands, &seed)?;
-            return self.finish_baseline(PlaceKind::InPlace, None, first, second, None);
+            return self.finish_baseline(PlaceKind::InPlace, None, first, second.as_ref(), None);
         }
         if let Some(reason) = self.make_worktree(wish)? {
             let first = in_place.unwrap_or_default();
             let second = self.rerun_if_cheap(&first, &commands, &seed)?;
-            return self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second, None);
+            return self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second.as_ref(), None);
         }
         let run = self.run_checks(true, &commands, &seed, "baseline")?;
         if run.stopped {
@@ -202,12 +202,12 @@ impl Runtime<'_> {
         match in_place {
             None => {
                 let second = self.rerun_if_cheap(&own, &commands, &seed)?;
-                self.finish_baseline(PlaceKind::Worktree, None, own, second, None)
+                self.finish_baseline(PlaceKind::Worktree, None, own, second.as_ref(), None)
             }
             Some(first) if same_results(&first, &own) => {
                 let second = self.rerun_if_cheap(&own, &commands, &seed)?;
                 let second = second.unwrap_or(first);
-                self.finish_baseline(PlaceKind::Worktree, None, own, Some(second), None)
+                self.finish_baseline(PlaceKind::Worktree, None, own, Some(&second), None)
             }
             Some(first) => {
                 // Different results: another run in place tells whether the place or chance made them so.
@@ -218,7 +218,7 @@ impl Runtime<'_> {
                 let chance = differing(&first, &again.receipts);
                 let place = differing(&first, &own);
                 if !place.is_empty() && place.is_subset(&chance) {
-                    return self.finish_baseline(PlaceKind::Worktree, None, own, Some(first), None);
+                    return self.finish_baseline(PlaceKind::Worktree, None, own, Some(&first), None);
                 }
                 let shown: Vec<&str> = place.iter().take(3).map(String::as_str).collect();
                 let reason = format!(
@@ -244,7 +244,7 @@ impl Runtime<'_> {
         }
         self.drop_worktree()?;
         let second = self.rerun_if_cheap(&first, commands, seed)?;
-        self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second, None)
+        self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second.as_ref(), None)
     }
 
     /// Returns the commands of the baseline: every check, and the trial command, whose result trials are held against.
@@ -377,7 +377,7 @@ impl Runtime<'_> {
         kind: PlaceKind,
         reason: Option<String>,
         receipts: Receipts,
-        other: Option<Receipts>,
+        other: Option<&Receipts>,
         unusable: Option<Unusable>,
     ) -> anyhow::Result<()> {
         if kind == PlaceKind::InPlace {
@@ -387,7 +387,7 @@ impl Runtime<'_> {
         let checks = &self.state.plan.checks;
         let mut flaky: BTreeSet<String> = checks.flaky.iter().cloned().collect();
         let mut check_writes: BTreeSet<String> = writes(&receipts);
-        if let Some(other) = &other {
+        if let Some(other) = other {
             flaky.extend(differing(&receipts, other));
             check_writes.extend(writes(other));
         }
@@ -425,14 +425,13 @@ impl Runtime<'_> {
             PlaceKind::Worktree => {
                 let started = self.state.started.clone();
                 let opened = Worktree::open(&self.repository, &self.cache, &started.run_id, &tree)?;
-                let worktree = match opened {
-                    Some(worktree) => worktree,
-                    None => {
-                        let commit = self.state.head_commit.clone();
-                        let worktree = Worktree::create(&self.repository, &commit, &self.cache, &started.run_id)?;
-                        clone_dependencies(&self.repository, worktree.path(), CLONE_BUDGET)?;
-                        worktree
-                    }
+                let worktree = if let Some(worktree) = opened {
+                    worktree
+                } else {
+                    let commit = self.state.head_commit.clone();
+                    let worktree = Worktree::create(&self.repository, &commit, &self.cache, &started.run_id)?;
+                    clone_dependencies(&self.repository, worktree.path(), CLONE_BUDGET)?;
+                    worktree
                 };
                 self.place = Some(Place::Worktree(Box::new(worktree)));
                 self.workspace().reset_to(&tree)?;
@@ -538,7 +537,10 @@ fn is_cache_name(name: &std::ffi::OsStr) -> bool {
 
 /// Returns the ids whose result differs between two runs of the same checks.
 fn differing(a: &[Receipt], b: &[Receipt]) -> BTreeSet<String> {
-    a.iter().zip(b).flat_map(|(a, b)| a.failing().symmetric_difference(&b.failing()).cloned().collect::<Vec<_>>()).collect()
+    a.iter()
+        .zip(b)
+        .flat_map(|(a, b)| a.failing().symmetric_difference(&b.failing()).cloned().collect::<Vec<_>>())
+        .collect()
 }
 
 /// Says whether two runs of the same checks came to the same.

@@ -85,7 +85,11 @@ impl Runtime<'_> {
             if turned.is_empty() {
                 format!("tests that failed at the start pass now ({seed_failing} failed then)")
             } else {
-                format!("{} failed at the start and {} now", turned.join(", "), if turned.len() == 1 { "passes" } else { "pass" })
+                format!(
+                    "{} failed at the start and {} now",
+                    turned.join(", "),
+                    if turned.len() == 1 { "passes" } else { "pass" }
+                )
             }
         } else if needs_measured {
             "the checks hold, but nothing that failed at the start was shown to pass, and the plan asks for measured proof"
@@ -112,12 +116,7 @@ impl Runtime<'_> {
             return Ok(Vec::new());
         }
         let change = self.repository.change_between(&self.state.started.seed_tree, tree)?;
-        Ok(change
-            .files
-            .iter()
-            .map(|file| file.path.clone())
-            .filter(|path| guards::is_allowed(path, allowed))
-            .collect())
+        Ok(change.files.iter().map(|file| file.path.clone()).filter(|path| guards::is_allowed(path, allowed)).collect())
     }
 }
 

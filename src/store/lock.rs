@@ -52,8 +52,9 @@ fn read_holder(file: &mut File) -> Option<Holder> {
 
 impl Lock {
     pub(super) fn take(path: &Path, holder: &Holder) -> Result<Self, LockError> {
-        let failed =
-            |error: std::io::Error| LockError::Failed(anyhow::Error::new(error).context(format!("lock {}", path.display())));
+        let failed = |error: std::io::Error| {
+            LockError::Failed(anyhow::Error::new(error).context(format!("lock {}", path.display())))
+        };
         let mut file = open(path).map_err(failed)?;
         for attempt in 1.. {
             match fs2::FileExt::try_lock_exclusive(&file) {
