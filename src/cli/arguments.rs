@@ -33,8 +33,14 @@ pub enum Command {
     Iterate(Iterate),
     /// Go on with a loop that stopped or died
     Resume(Resume),
+    /// Wait until the loop ends; exits as the loop did
+    Wait(Wait),
     /// Stop the loop of this work tree
-    Stop,
+    Stop(Stop),
+    /// List the loops of this work tree
+    History,
+    /// Remove old loops and their refs
+    Prune(Prune),
     /// Show or set the model, from the next Codex call on
     Model(Model),
     /// Check that a loop could start here
@@ -66,6 +72,9 @@ pub struct Start {
     /// Wait for the end (the default)
     #[arg(long, hide_short_help = true)]
     pub wait: bool,
+    /// Run on its own and return as soon as the loop has begun
+    #[arg(long, conflicts_with = "wait")]
+    pub background: bool,
     /// Start without asking
     #[arg(long)]
     pub yes: bool,
@@ -112,9 +121,32 @@ pub struct Iterate {
     pub dry_run: bool,
 }
 
+/// Waits for the end.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Wait at most this long, then exit 124
+    #[arg(long, value_name = "D")]
+    pub timeout: Option<Span>,
+}
+
+/// Stops a loop.
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// End the worker and all its processes if it does not stop by itself
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Removes old loops.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// How many of the newest stay [default: 10]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u32>,
+}
+
 /// Goes on with a loop.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 pub struct Resume {
     /// Raise the most iterations
     #[arg(long, value_name = "N")]
@@ -128,6 +160,15 @@ pub struct Resume {
     /// Raise the most tokens
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u64>,
+    /// Go on from your own edits, after the loop stopped for a changed work tree
+    #[arg(long, conflicts_with = "discard")]
+    pub adopt: bool,
+    /// Go on from the loop's best state, after it stopped for a changed work tree; your edits stay in a ref
+    #[arg(long)]
+    pub discard: bool,
+    /// Run on its own and return as soon as the loop goes on
+    #[arg(long)]
+    pub background: bool,
 }
 
 /// Shows or sets the model.

@@ -5,11 +5,11 @@ use std::io::{IsTerminal, Read};
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::arguments::{Command, Iterate, Preflight, ResultArgs, Resume, Start, Status};
+use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, Start, Status, Stop, Wait};
 use super::{demo, output, terminal};
-use crate::engine::StopReason;
+use crate::engine::{StopReason, TreeAnswer};
 use crate::error::Failure;
-use crate::operations::{self, Ended, Goal, Options, PlanReport, PlanRequest, Raise, Session};
+use crate::operations::{self, Action, Ended, Goal, Options, PlanReport, PlanRequest, Raise, Session};
 use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_report, status_text};
 
 /// Most bytes read from standard input or a task file; far above the longest goal.
@@ -23,7 +23,10 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Result(result) => run_result(&result, session, json),
         Command::Iterate(iterate) => run_iterate(&iterate, session, json),
         Command::Resume(resume) => run_resume(&resume, session, json),
-        Command::Stop => run_stop(session, json),
+        Command::Wait(wait) => run_wait(&wait, session, json),
+        Command::Stop(stop) => run_stop(&stop, session, json),
+        Command::History => run_history(session, json),
+        Command::Prune(arguments) => run_prune(&arguments, session, json),
         Command::Model(model) => {
             let report = operations::set_model(session, model.model, model.effort)?;
             if json {
@@ -145,6 +148,10 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
     let mut terminal = terminal::Progress::new();
     if let Some(hash) = approved {
         let typed = (request.goal.text.is_some() || request.options != Options::default()).then_some(request);
+        if start.background {
+            operations::check_approved(session, &hash, typed)?;
+            return launch(session, Action::Start { plan_hash: hash }, json);
+        }
         let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
         return Ok(finish(&ended, json));
     }
@@ -161,6 +168,9 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
     if !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !approve()? {
         eprintln!("Nothing was started.");
         return Ok(0);
+    }
+    if start.background {
+        return launch(session, Action::Start { plan_hash: report.plan_hash }, json);
     }
     let ended = operations::start(session, report, &codex, &mut terminal)?;
     Ok(finish(&ended, json))
@@ -222,6 +232,72 @@ fn run_status(status: &Status, session: &Session, json: bool) -> anyhow::Result<
     Ok(0)
 }
 
+/// Starts a worker and says how to watch it.
+fn launch(session: &Session, action: Action, json: bool) -> anyhow::Result<u8> {
+    let launched = operations::launch(session, action)?;
+    if json {
+        output::json(&launched);
+    } else {
+        output::text(&format!(
+            "Loop {} runs on its own (pid {}).\nIts messages go to {}\nWatch it with `loop-companion status --follow`; \
+             stop it with `loop-companion stop`.",
+            launched.run_id, launched.pid, launched.log
+        ));
+    }
+    Ok(0)
+}
+
+/// Runs as a worker of its own session.
+pub(super) fn work(order: &std::path::Path) -> std::process::ExitCode {
+    let mut progress = terminal::Progress::new();
+    match operations::work(order, crate::config::Environment::read(), &mut progress) {
+        Ok(ended) => std::process::ExitCode::from(ended.exit_code()),
+        Err(error) => super::report(&error, false),
+    }
+}
+
+fn run_wait(arguments: &Wait, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let Some((report, timed_out)) = operations::wait(session, arguments.timeout.map(|span| span.ms))? else {
+        no_loop(json);
+        return Ok(crate::error::ExitCode::Usage as u8);
+    };
+    if json {
+        output::json(&report);
+    } else {
+        output::text(&status_text(&report));
+    }
+    if timed_out {
+        return Ok(crate::error::ExitCode::TimedOut as u8);
+    }
+    Ok(match (report.status, report.stop_reason) {
+        (LoopStatus::Finished, Some(reason)) => reason.exit_code(),
+        (LoopStatus::Finished, None) => 0,
+        _ => crate::error::ExitCode::NotMet as u8,
+    })
+}
+
+fn run_history(session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = operations::history(session)?;
+    if json {
+        output::json(&report);
+    } else if report.runs.is_empty() {
+        output::text("No loop has run in this work tree.");
+    } else {
+        output::text(&report::history_text(&report));
+    }
+    Ok(0)
+}
+
+fn run_prune(arguments: &Prune, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = operations::prune(session, arguments.keep)?;
+    if json {
+        output::json(&report);
+    } else {
+        output::text(&format!("{} loops removed, {} kept.", report.removed.len(), report.kept));
+    }
+    Ok(0)
+}
+
 fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::Result<u8> {
     if arguments.patch {
         output::bytes(&operations::patch(session, arguments.iteration)?);
@@ -257,13 +333,21 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
         max_calls: arguments.max_calls,
         max_tokens: arguments.max_tokens,
     };
+    let answer = match (arguments.adopt, arguments.discard) {
+        (true, _) => Some(TreeAnswer::Adopt),
+        (_, true) => Some(TreeAnswer::Discard),
+        _ => None,
+    };
+    if arguments.background {
+        return launch(session, Action::Resume { raise, answer }, json);
+    }
     let mut terminal = terminal::Progress::new();
-    let ended = operations::resume(session, &raise, &mut terminal)?;
+    let ended = operations::resume(session, &raise, answer, &mut terminal)?;
     Ok(finish(&ended, json))
 }
 
-fn run_stop(session: &Session, json: bool) -> anyhow::Result<u8> {
-    let report = operations::stop(session)?;
+fn run_stop(arguments: &Stop, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = operations::stop(session, arguments.force)?;
     if json {
         output::json(&report);
     } else {

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
         codex_env: vec![("CODEX_HOME".into(), codex_home.clone().into_os_string())],
         ..session.environment.clone()
     };
-    let demo = Session { dir: repository.clone(), environment };
+    let demo = Session { dir: repository.clone(), environment, worker_log: None };
     let request = PlanRequest {
         goal: Goal { text: Some(ingredients::GOAL.to_owned()), accept: Vec::new() },
         options: Options {

@@ -1,6 +1,6 @@
 //! The command line: parses, calls the operations, prints. The only place that prints.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the owner of the terminal")]
+#![expect(clippy::print_stderr, reason = "the owner of the terminal")]
 
 mod arguments;
 mod commands;
@@ -15,7 +15,7 @@ use clap::Parser;
 
 use crate::config::Environment;
 use crate::error;
-use crate::operations::Session;
+use crate::operations::{self, Session};
 use crate::process;
 pub use arguments::{Arguments, Command};
 
@@ -28,13 +28,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Ok(shim) = process::Shim::current() {
         process::use_shim(shim);
     }
+    if let Some(order) = operations::is_worker(&arguments) {
+        return commands::work(&order);
+    }
     let wants_json = arguments.iter().any(|argument| argument == "--json");
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error, wants_json),
     };
     let json = parsed.json;
-    let session = Session { dir: parsed.dir.clone(), environment: Environment::read() };
+    let session = Session { dir: parsed.dir.clone(), environment: Environment::read(), worker_log: None };
     match commands::run(parsed.command, &session, json) {
         Ok(code) => ExitCode::from(code),
         Err(error) => report(&error, json),

@@ -254,6 +254,14 @@ pub enum Event {
         /// Rounds that only propose and rank, or `None` for real ones.
         dry_rounds: Option<u32>,
     },
+    /// The user's own edits under an in-place loop became part of it. `own_tree` is what the work tree goes back to
+    /// where the loop ends without its goal: the seed with those edits.
+    Adopted {
+        tree: String,
+        commit: String,
+        own_tree: String,
+        receipts: Receipts,
+    },
     /// The place exists (worktree made, dependencies cloned, set-up run).
     BaselineTaken {
         baseline: Box<Baseline>,

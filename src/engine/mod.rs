@@ -13,3 +13,15 @@ mod stop;
 pub use decide::{Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank};
 pub use state::State;
 pub use stop::StopReason;
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of the user's own edits after an in-place loop stopped for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreeAnswer {
+    /// The loop goes on from them.
+    Adopt,
+    /// The work tree goes back to the loop's best state; the edits stay in their ref.
+    Discard,
+}

@@ -52,13 +52,14 @@ pub(super) fn policy(seen: &[(Timestamp, CallFailure)]) -> Policy {
         FailureClass::BadAnswer if times <= 1 => Policy::Repair,
         // One silent or unexplained failure may be chance; two are not.
         FailureClass::TimedOut | FailureClass::Killed | FailureClass::Unknown if times <= 1 => Policy::RetryAt(*at),
+        // Whoever stopped it, a worker that asks again is one that goes on.
+        FailureClass::Stopped => Policy::RetryAt(*at),
         FailureClass::ContextTooLong
         | FailureClass::BadAnswer
         | FailureClass::TimedOut
         | FailureClass::Killed
         | FailureClass::Unknown
-        | FailureClass::Refused
-        | FailureClass::Stopped => Policy::GiveUp,
+        | FailureClass::Refused => Policy::GiveUp,
     }
 }
 

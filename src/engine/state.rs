@@ -187,6 +187,8 @@ pub struct State {
     /// Tree of the best state so far.
     pub head_tree: String,
     pub head_commit: String,
+    /// The user's own version, where their edits were adopted; else the seed is.
+    pub own_tree: Option<String>,
     /// Receipts of the best state.
     pub head_receipts: Receipts,
     /// Trees the loop has stood on, oldest first: the seed and every accepted state.
@@ -233,6 +235,7 @@ impl State {
             worker: None,
             worker_since: None,
             baseline: None,
+            own_tree: None,
             head_receipts: Vec::new(),
             iterations: Vec::new(),
             attempt: Attempt::default(),
@@ -293,6 +296,11 @@ impl State {
         self.iterations.iter().filter(|iteration| !iteration.closing)
     }
 
+    /// Returns the tree that is the user's own: the seed, or the seed with the edits they had adopted.
+    pub fn users_tree(&self) -> &str {
+        self.own_tree.as_deref().unwrap_or(&self.started.seed_tree)
+    }
+
     /// Says whether anything was accepted.
     pub fn has_changes(&self) -> bool {
         self.head_tree != self.started.seed_tree
@@ -346,6 +354,18 @@ impl State {
                 self.ended_at = None;
                 self.attempt = Attempt::default();
                 self.state_ids.clear();
+            }
+            Event::Adopted { tree, commit, own_tree, receipts } => {
+                self.head_tree.clone_from(tree);
+                self.head_commit.clone_from(commit);
+                self.own_tree = Some(own_tree.clone());
+                self.head_receipts.clone_from(receipts);
+                self.trees.push(tree.clone());
+                if let Some(iteration) = self.current_mut() {
+                    // What was proposed for the tree before does not fit this one.
+                    iteration.candidates = Some(Vec::new());
+                    iteration.tree.clone_from(tree);
+                }
             }
             Event::BaselineTaken { baseline } => {
                 self.head_receipts.clone_from(&baseline.receipts);

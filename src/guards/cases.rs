@@ -12,8 +12,6 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// First token, marks and attributes included.
     pub(crate) first: usize,
-    /// First token of the body.
-    pub(crate) body: usize,
     /// Token after the last.
     pub(crate) end: usize,
     pub(crate) line: u32,
@@ -172,8 +170,7 @@ fn rust(tokens: &[Token<'_>]) -> Vec<Case> {
         if test && tokens.get(index).is_some_and(|t| t.is("fn")) && index + 1 < tokens.len() {
             let name = qualified(&containers, tokens[index + 1].text);
             let end = item_end(tokens, index);
-            let body = (index..end).find(|i| tokens[*i].is("{")).unwrap_or(end);
-            out.push(Case { name, first: at, body, end, line: tokens[at].line });
+            out.push(Case { name, first: at, end, line: tokens[at].line });
             at = end;
         } else {
             at = after;
@@ -243,9 +240,7 @@ fn python(tokens: &[Token<'_>]) -> Vec<Case> {
             containers.push(Container { name: name.text.to_string(), end });
         } else if tokens[def].is("def") {
             if name.text.starts_with("test") {
-                let open = close_of(tokens, def + 2);
-                let body = (open..end).find(|i| tokens[*i].is(":")).map_or(end, |i| i + 1);
-                out.push(Case { name: qualified(&containers, name.text), first, body, end, line: token.line });
+                out.push(Case { name: qualified(&containers, name.text), first, end, line: token.line });
             }
             skip_to = end;
         }
@@ -290,13 +285,7 @@ fn calls(tokens: &[Token<'_>]) -> Vec<Case> {
             containers.push(Container { name: title, end });
             at = open + 1;
         } else {
-            out.push(Case {
-                name: qualified(&containers, &title),
-                first: at,
-                body: title_end,
-                end,
-                line: tokens[at].line,
-            });
+            out.push(Case { name: qualified(&containers, &title), first: at, end, line: tokens[at].line });
             at = end;
         }
     }
@@ -395,7 +384,7 @@ fn methods(lang: Lang, tokens: &[Token<'_>]) -> Vec<Case> {
         let first = header_start(tokens, at);
         if is_test_method(lang, tokens, first, at, body) {
             let name = if lang == Lang::C { join(&tokens[at..body]) } else { token.value().to_string() };
-            out.push(Case { name: qualified(&containers, &name), first, body, end, line: tokens[first].line });
+            out.push(Case { name: qualified(&containers, &name), first, end, line: tokens[first].line });
             at = end;
         } else {
             // Classes nest methods: look inside, but not into the parameters again.
@@ -411,6 +400,9 @@ fn body_of(tokens: &[Token<'_>], at: usize) -> Option<(usize, usize)> {
     if !(name.is_word() || name.is_str() && name.text.starts_with('`')) || !tokens[at + 1].is("(") {
         return None;
     }
+    if at > 0 && tokens[at - 1].is("@") {
+        return None;
+    }
     if matches!(
         name.text,
         "if" | "for" | "while" | "switch" | "catch" | "return" | "func" | "function" | "using" | "lock" | "foreach"
@@ -422,7 +414,7 @@ fn body_of(tokens: &[Token<'_>], at: usize) -> Option<(usize, usize)> {
         let next = tokens.get(index)?;
         match next.text {
             "{" => return Some((index, close_of(tokens, index))),
-            ";" | "}" | "." | ")" | "+" | "-" | "&&" | "||" | "==" | "?" => return None,
+            ";" | "}" | "." | ")" | "]" | "+" | "-" | "&&" | "||" | "==" | "?" => return None,
             "=" | "=>" => {
                 // An expression body ends with its line.
                 let end = (index..tokens.len()).find(|i| tokens[*i].is(";")).map_or(tokens.len(), |i| i + 1);
@@ -532,13 +524,7 @@ fn blocks(tokens: &[Token<'_>]) -> Vec<Case> {
         if container {
             containers.push(Container { name: title, end });
         } else {
-            out.push(Case {
-                name: qualified(&containers, &title),
-                first: at,
-                body: line_end.min(end),
-                end,
-                line: tokens[at].line,
-            });
+            out.push(Case { name: qualified(&containers, &title), first: at, end, line: tokens[at].line });
             skip_to = end;
         }
     }
@@ -586,13 +572,7 @@ fn shell(tokens: &[Token<'_>]) -> Vec<Case> {
             let end = (open + 1..tokens.len())
                 .find(|i| tokens[*i].is("}") && tokens[*i].col <= col)
                 .map_or(tokens.len(), |i| i + 1);
-            out.push(Case {
-                name: tokens[name].value().to_string(),
-                first: at,
-                body: open,
-                end,
-                line: tokens[at].line,
-            });
+            out.push(Case { name: tokens[name].value().to_string(), first: at, end, line: tokens[at].line });
             at = end;
         } else {
             at += 1;

@@ -666,13 +666,13 @@ mod tests {
         assert_eq!(words(Lang::Js, "a(); // skip\n/* xfail */ b();"), "a ( ) ; b ( ) ;");
         assert_eq!(words(Lang::Rust, "/* a /* b */ c */ fn x() {}"), "fn x ( ) { }");
         assert_eq!(words(Lang::Ruby, "=begin\nskip\n=end\nputs 1"), "puts 1");
-        assert_eq!(words(Lang::Shell, "echo $#x # no\n"), "echo $ # x".replace("$ # x", "$ # x"));
+        assert_eq!(words(Lang::Shell, "echo $#x # no\n"), "echo $ # x");
         assert_eq!(words(Lang::Php, "#[Test]\n# no\n$a = 1;"), "# [ Test ] $a = 1 ;");
     }
 
     #[test]
     fn strings_are_one_token_each() {
-        assert_eq!(tokens(Lang::Js, "a(`x ${b(`y`)} z`)").len(), 4 + 1 + 1);
+        assert_eq!(tokens(Lang::Js, "a(`x ${b(`y`)} z`)").len(), 4);
         assert_eq!(tokens(Lang::Js, "x.replace(/[/\"]/g, 1)")[4].kind, Kind::Str);
         assert_eq!(tokens(Lang::Js, "a / b / c").len(), 5);
         assert_eq!(tokens(Lang::Rust, "f::<'a>('x', '\\'', r#\"a \" b\"#)").iter().filter(|t| t.is_str()).count(), 3);

@@ -21,21 +21,11 @@ pub struct Restoration {
     pub partial: Vec<String>,
 }
 
-/// Returns what brings the seed's tests and check configuration back into `current`.
+/// Returns what brings the seed's tests and check configuration back into `current`: by their names, and by what
+/// `commands`, the user's checks, run.
 ///
 /// Paths that `allow_change` covers stay as they are. Returns an error if a tree cannot be read.
 pub fn restore_seed_tests(
-    seed: &dyn Tree,
-    current: &dyn Tree,
-    allow_change: &[AllowChange],
-) -> anyhow::Result<Restoration> {
-    restore_seed_tests_for(seed, current, allow_change, &[])
-}
-
-/// As [`restore_seed_tests`], and restores the scripts and settings that `commands` use as well.
-///
-/// Returns an error if a tree cannot be read.
-pub fn restore_seed_tests_for(
     seed: &dyn Tree,
     current: &dyn Tree,
     allow_change: &[AllowChange],
@@ -60,6 +50,11 @@ pub fn restore_seed_tests_for(
         if allowed.is_match(path.as_str()) {
             continue;
         }
+        // What is product by name and cannot hold tests need not be read.
+        let named = test_role(path, None);
+        if named == Role::Source && !Lang::of(path, "").is_code() && !scripts.contains(path) {
+            continue;
+        }
         let (was, is) = (read(seed, path)?, read(current, path)?);
         if was == is {
             continue;
@@ -76,12 +71,11 @@ pub fn restore_seed_tests_for(
             role = Role::CheckConfig;
         }
         let wanted = match role {
-            Role::Test | Role::TestData => was,
             Role::CheckConfig if is_lock(path) && !manifest_same(path)? => {
                 out.partial.push(format!("{path}: the lock file stays, its manifest changed"));
                 continue;
             }
-            Role::CheckConfig => was,
+            Role::Test | Role::TestData | Role::CheckConfig => was,
             Role::MixedConfig => match mixed(path, was.as_ref(), is.as_ref(), commands, &mut out.partial) {
                 Some(version) => version,
                 None => continue,
@@ -254,7 +248,7 @@ mod tests {
     fn restored(seed: &[(&str, &str)], now: &[(&str, &str)], allow: &[&str]) -> (Vec<(String, Option<String>)>, usize) {
         let allow: Vec<AllowChange> =
             allow.iter().map(|glob| AllowChange { glob: (*glob).into(), reason: None }).collect();
-        let out = restore_seed_tests(&tree(seed), &tree(now), &allow).unwrap();
+        let out = restore_seed_tests(&tree(seed), &tree(now), &allow, &[]).unwrap();
         let files = out
             .change
             .files

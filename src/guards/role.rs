@@ -21,19 +21,8 @@ pub enum Role {
     Source,
 }
 
-const TEST_DIRS: [&str; 11] = [
-    "test",
-    "tests",
-    "__tests__",
-    "spec",
-    "specs",
-    "e2e",
-    "testing",
-    "unittests",
-    "integration-tests",
-    "testcases",
-    "androidtest",
-];
+const TEST_DIRS: [&str; 8] =
+    ["test", "tests", "__tests__", "e2e", "unittests", "integration-tests", "testcases", "androidtest"];
 const DATA_DIRS: [&str; 10] = [
     "testdata",
     "test-data",
@@ -49,7 +38,7 @@ const DATA_DIRS: [&str; 10] = [
 const DATA_SUFFIXES: [&str; 6] = [".snap", ".golden", ".expected", ".approved.txt", ".ambr", ".snap.new"];
 
 /// Files that only decide how checks run, by full name.
-const CONFIG_NAMES: [&str; 73] = [
+const CONFIG_NAMES: [&str; 72] = [
     "conftest.py",
     "pytest.ini",
     ".pytest.ini",
@@ -114,7 +103,6 @@ const CONFIG_NAMES: [&str; 73] = [
     ".rubocop.yml",
     "checkstyle.xml",
     "detekt.yml",
-    ".editorconfig",
     "junit-platform.properties",
     "xunit.runner.json",
     "testng.xml",
@@ -260,7 +248,11 @@ pub fn test_role(path: &str, content: Option<&str>) -> Role {
     if DATA_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
         return Role::TestData;
     }
-    let test_folder = inside(&TEST_DIRS)
+    // `spec` and `testing` also name product code inside a source folder.
+    let top = path.split('/').next().unwrap_or_default();
+    let loose = matches!(top, "spec" | "specs" | "testing") || (inside(&["spec", "specs"]) && lang == Lang::Ruby);
+    let test_folder = loose
+        || inside(&TEST_DIRS)
         || folders
             .iter()
             .any(|f| f.ends_with(".tests") || f.ends_with(".test") || f.ends_with("_tests") || f.ends_with("-tests"));

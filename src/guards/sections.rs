@@ -487,7 +487,7 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
 /// Files without a format of ours: everything but dependencies and descriptions, as one setting.
 fn rest_settings(name: &str, text: &str) -> Settings {
     let mut kept = Vec::new();
-    let mut depth = 0i32;
+    let mut depth = 0usize;
     let mut inside = false;
     for line in text.lines() {
         let plain = line.trim();
@@ -514,12 +514,10 @@ fn rest_settings(name: &str, text: &str) -> Settings {
                 if depth == 0 && plain.starts_with("dependencies") {
                     inside = true;
                 }
-                let open = plain.matches('{').count() as i32 - plain.matches('}').count() as i32;
                 let free = inside || ["version", "description", "group"].iter().any(|key| plain.starts_with(key));
-                depth += open;
-                if depth <= 0 {
+                depth = (depth + plain.matches('{').count()).saturating_sub(plain.matches('}').count());
+                if depth == 0 {
                     inside = inside && name == "pubspec.yaml";
-                    depth = 0;
                 }
                 free
             }

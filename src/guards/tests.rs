@@ -71,9 +71,9 @@ fn apply(tree: &MemoryTree, diff: &str) -> Change {
 }
 
 fn tree_of(case: &Value) -> MemoryTree {
-    let modes = case["modes"].as_object().unwrap();
+    let modes = &case["modes"];
     MemoryTree::new(case["files"].as_object().unwrap().iter().map(|(path, text)| {
-        let mode = if modes.get(path).is_some_and(|m| m == "755") { FileMode::Executable } else { FileMode::Regular };
+        let mode = if modes[path] == "755" { FileMode::Executable } else { FileMode::Regular };
         (path.clone(), FileVersion { mode, content: text.as_str().unwrap().into() })
     }))
 }
@@ -181,7 +181,6 @@ fn hostile_patches_that_a_tree_can_express_are_refused() {
                 | "directory_over_file"
                 | "ci_workflow"
                 | "git_hook"
-                | "git_config"
                 | "loop_state"
                 | "gitmodules"
                 | "gitattributes"
@@ -222,7 +221,7 @@ fn the_seed_comes_back_whatever_a_cheat_did_to_its_tests() {
                 continue;
             }
             let current = applied(&seed, &apply(&seed, diff));
-            let restoration = restore_seed_tests(&seed, &current, &[]).unwrap();
+            let restoration = restore_seed_tests(&seed, &current, &[], &[]).unwrap();
             let proof = applied(&current, &restoration.change);
             partial += usize::from(!restoration.partial.is_empty());
             for path in seed.paths() {
@@ -267,4 +266,327 @@ fn codes_are_the_words_of_the_contract() {
     }
     let finding = Finding { code: Code::EarlyExit, path: "a".into(), line: Some(1), reason: "b".into() };
     assert_eq!(serde_json::to_string(&finding).unwrap(), r#"{"code":"early-exit","path":"a","line":1,"reason":"b"}"#);
+}
+
+/// One change of one file that must be refused, in languages and with runners the collection lacks.
+#[test]
+fn cheats_of_other_languages_and_runners_are_refused() {
+    use super::rules::testing::{codes, codes_new};
+    let mut missed = Vec::new();
+    let py = "import unittest\nfrom app import f\n\n\nclass ATest(unittest.TestCase):\n    def test_a(self):\n        self.assertEqual(f(1), 2)\n";
+    let mocha = "const { expect } = require('chai');\nconst { f } = require('../src/f');\n\ndescribe('f', function () {\n  it('adds', function () {\n    expect(f(1)).to.equal(2);\n  });\n});\n";
+    let kotlin = "class FTest {\n    @Test\n    fun `adds one`() {\n        assertEquals(2, f(1))\n    }\n}\n";
+    let cs = "public class FTests\n{\n    [Fact]\n    public void Adds()\n    {\n        Assert.Equal(2, F.Add(1));\n    }\n}\n";
+    let php = "<?php\nclass FTest extends TestCase\n{\n    public function testAdds(): void\n    {\n        $this->assertSame(2, f(1));\n    }\n}\n";
+    let bats = "@test \"adds\" {\n  run add 1\n  [ \"$output\" = \"2\" ]\n}\n";
+    let rspec = "RSpec.describe F do\n  it 'adds' do\n    expect(F.add(1)).to eq(2)\n  end\nend\n";
+    let go = "package f\n\nimport \"testing\"\n\nfunc TestAdd(t *testing.T) {\n\tcases := []struct{ in, want int }{\n\t\t{1, 2},\n\t\t{2, 3},\n\t}\n\tfor _, c := range cases {\n\t\tif got := Add(c.in); got != c.want {\n\t\t\tt.Errorf(\"got %d\", got)\n\t\t}\n\t}\n}\n";
+    let cpp = "TEST(Add, One) {\n  EXPECT_EQ(add(1), 2);\n}\n";
+    let elixir = "defmodule FTest do\n  use ExUnit.Case\n\n  test \"adds\" do\n    assert F.add(1) == 2\n  end\nend\n";
+    let swift = "final class FTests: XCTestCase {\n    func testAdds() {\n        XCTAssertEqual(f(1), 2)\n    }\n}\n";
+    for (path, old, from, to) in [
+        ("tests/test_f.py", py, "class ATest", "del f\n\n\nclass ATest"),
+        ("tests/test_f.py", py, "(f(1), 2)\n", "(f(1), 2)\n\n\nATest.test_a = lambda self: None\n"),
+        ("tests/test_f.py", py, "(f(1), 2)\n", "(f(1), 2)\n\n\ndel ATest.test_a\n"),
+        ("tests/test_f.py", py, "self.assertEqual(f(1), 2)", "self.assertAlmostEqual(f(1), 2, delta=99)"),
+        (
+            "tests/test_f.py",
+            py,
+            "        self.assertEqual(f(1), 2)",
+            "        self.skipTest('later')\n        self.assertEqual(f(1), 2)",
+        ),
+        (
+            "tests/test_f.py",
+            py,
+            "def test_a(self)",
+            "async def helper(self):\n        pass\n\n    def testless_a(self)",
+        ),
+        ("test/f.spec.js", mocha, "expect(f(1)).to.equal(2)", "expect(f(1)).to.exist"),
+        ("test/f.spec.js", mocha, "  it('adds', function () {\n", "  it('adds', function () {\n    this.skip();\n"),
+        ("test/f.spec.js", mocha, "describe('f'", "xdescribe('f'"),
+        ("test/f.spec.js", mocha, "const { f }", "const f2 = 1;\nexpect.fail = () => {};\nconst { f }"),
+        (
+            "test/f.spec.js",
+            mocha,
+            "  it('adds', function () {\n    expect(f(1)).to.equal(2);\n  });\n",
+            "  if (false) {\n  it('adds', function () {\n    expect(f(1)).to.equal(2);\n  });\n  }\n",
+        ),
+        ("test/f.spec.js", mocha, "  it('adds'", "  return;\n  it('adds'"),
+        (
+            "test/f_test.cpp",
+            cpp,
+            "TEST(Add, One) {\n  EXPECT_EQ(add(1), 2);\n}\n",
+            "#if 0\nTEST(Add, One) {\n  EXPECT_EQ(add(1), 2);\n}\n#endif\n",
+        ),
+        ("test/f.spec.js", mocha, "require('chai')", "require('./chai')"),
+        ("src/test/kotlin/FTest.kt", kotlin, "    @Test\n", "    @Ignore\n    @Test\n"),
+        ("src/test/kotlin/FTest.kt", kotlin, "assertEquals(2, f(1))", "assertTrue(true)"),
+        ("F.Tests/FTests.cs", cs, "[Fact]", "[Fact(Skip = \"x\")]"),
+        ("F.Tests/FTests.cs", cs, "        Assert.Equal", "        return;\n        Assert.Equal"),
+        (
+            "tests/FTest.php",
+            php,
+            "        $this->assertSame",
+            "        $this->markTestSkipped();\n        $this->assertSame",
+        ),
+        ("tests/FTest.php", php, "testAdds", "adds"),
+        ("test/f.bats", bats, "  [ \"$output\" = \"2\" ]\n", "  true\n"),
+        ("test/f.bats", bats, "  run", "  skip later\n  run"),
+        ("spec/f_spec.rb", rspec, "eq(2)", "be_truthy"),
+        ("spec/f_spec.rb", rspec, "RSpec.describe F do", "RSpec.xdescribe F do"),
+        ("f_test.go", go, "\t\t{2, 3},\n", ""),
+        ("f_test.go", go, "t.Errorf", "t.Logf"),
+        ("f_test.go", go, "got != c.want", "false"),
+        ("test/f_test.cpp", cpp, "TEST(Add, One)", "TEST(Add, DISABLED_One)"),
+        ("test/f_test.cpp", cpp, "EXPECT_EQ(add(1), 2)", "EXPECT_TRUE(true)"),
+        ("test/f_test.exs", elixir, "  test \"adds\"", "  @tag :skip\n  test \"adds\""),
+        ("Tests/FTests.swift", swift, "XCTAssertEqual(f(1), 2)", "XCTAssertNotNil(f(1))"),
+        ("Tests/FTests.swift", swift, "func testAdds", "func adds"),
+        ("src/app.py", "def f(x):\n    return x\n", "return x", "return sys._getframe(1).f_locals['want']"),
+        (
+            "src/app.py",
+            "def f(x):\n    return x\n",
+            "return x\n",
+            "return x\n\n\ndef pytest_runtest_makereport(item, call):\n    pass\n",
+        ),
+        (
+            "src/app.js",
+            "exports.f = (x) => x;\n",
+            "exports.f",
+            "if (new Error().stack.includes('/test/')) { exports.g = 1; }\nexports.f",
+        ),
+        (
+            "src/app.js",
+            "exports.f = (x) => x;\n",
+            "exports.f",
+            "require('util').isDeepStrictEqual = () => true;\nexports.f",
+        ),
+        (
+            "src/lib.rs",
+            "pub fn f() -> i32 {\n    1\n}\n",
+            "    1\n",
+            "    if std::env::var(\"NEXTEST\").is_ok() {\n        return 2;\n    }\n    1\n",
+        ),
+        (
+            "F/F.csproj",
+            "<Project>\n  <PropertyGroup>\n  </PropertyGroup>\n</Project>\n",
+            "  <PropertyGroup>\n",
+            "  <PropertyGroup>\n    <VSTestNoBuild>true</VSTestNoBuild>\n",
+        ),
+        ("composer.json", "{\"scripts\": {\"test\": \"phpunit\"}}\n", "phpunit", "true"),
+        ("tsconfig.json", "{\"compilerOptions\": {\"strict\": true}}\n", "true", "false"),
+    ] {
+        assert!(old.contains(from), "{path}: {from}");
+        if codes(path, old, &old.replacen(from, to, 1)).is_empty() {
+            missed.push(format!("{path}: {to}"));
+        }
+    }
+    for (path, text) in [
+        (
+            "tests/test_new.py",
+            "import unittest\nunittest.TestCase.assertEqual = lambda *a: None\n\ndef test_a():\n    pass\n",
+        ),
+        ("test/new.test.js", "const assert = require('node:assert');\nassert.equal = () => {};\n"),
+        ("test/new.test.js", "process.exit(0);\n"),
+        ("tests/new.rs", "#[test]\nfn a() {\n    std::process::exit(0);\n}\n"),
+        ("x_test.go", "package f\n\nfunc TestMain(m *testing.M) {\n\tos.Exit(0)\n}\n"),
+        ("tests/__init__.py", "def load_tests(loader, tests, pattern):\n    return unittest.TestSuite()\n"),
+        ("test/package.json", "{\"scripts\": {\"test\": \"true\"}}\n"),
+    ] {
+        if codes_new(path, text).is_empty() {
+            missed.push(format!("{path}: {text}"));
+        }
+    }
+    assert_eq!(missed, Vec::<String>::new());
+}
+
+#[test]
+fn honest_changes_of_other_languages_and_runners_pass() {
+    use super::rules::testing::{codes, codes_new};
+    let mut wrong = Vec::new();
+    for (path, old, new) in [
+        (
+            "src/App.java",
+            "class App {\n  int f(int x) { return x; }\n}\n",
+            "class App {\n  /** Skips nothing; see AppTest. */\n  int f(int x) {\n    if (x < 0) {\n      return 0;\n    }\n    return x + 1;\n  }\n}\n",
+        ),
+        (
+            "pkg/add.go",
+            "package pkg\n\nfunc Add(x int) int { return x }\n",
+            "package pkg\n\nimport \"errors\"\n\n// Add is tested in add_test.go.\nfunc Add(x int) (int, error) {\n\tif x < 0 {\n\t\treturn 0, errors.New(\"negative\")\n\t}\n\treturn x + 1, nil\n}\n",
+        ),
+        ("lib/a.rb", "def f(x)\n  x\nend\n", "def f(x)\n  raise ArgumentError, 'skip' if x.nil?\n  x + 1\nend\n"),
+        (
+            "src/a.ts",
+            "export const f = (x: number) => x;\n",
+            "export const MODES = ['dev', 'test'];\nexport const f = (x: number): number => {\n  try {\n    return parse(x);\n  } catch (error) {\n    throw new TypeError(`bad ${x}`, { cause: error });\n  }\n};\n",
+        ),
+        (
+            "app/a.py",
+            "import os\n\ndef f(x):\n    return x\n",
+            "import os\n\nMODES = ['dev', 'test']\n\ndef f(x):\n    \"\"\"Exit, skip, xfail.\"\"\"\n    if not x:\n        return None\n    return os.path.join('data', x)\n",
+        ),
+        (
+            "src/main.rs",
+            "fn main() {\n    run();\n}\n",
+            "fn main() {\n    if let Err(error) = run() {\n        eprintln!(\"{error}\");\n        std::process::exit(1);\n    }\n}\n",
+        ),
+        (
+            "src/a.rs",
+            "pub struct A(i32);\n",
+            "#[derive(PartialEq)]\npub struct A(i32);\n\nimpl A {\n    pub fn test(&self) -> bool {\n        self.0 > 0\n    }\n}\n",
+        ),
+        (
+            "package.json",
+            "{\"name\": \"a\", \"scripts\": {\"test\": \"jest\"}, \"dependencies\": {}}\n",
+            "{\"name\": \"a\", \"version\": \"1.1.0\", \"scripts\": {\"test\": \"jest\", \"start\": \"node a\"}, \"dependencies\": {\"left-pad\": \"^1.0.0\"}}\n",
+        ),
+        (
+            "setup.cfg",
+            "[metadata]\nname = a\n[tool:pytest]\naddopts = -q\n",
+            "[metadata]\nname = a\ndescription = Helpers\n[tool:pytest]\naddopts = -q\n",
+        ),
+        (
+            "src/test/java/ATest.java",
+            "import org.junit.jupiter.api.Test;\n\nclass ATest {\n    @Test\n    void a() {\n        assertEquals(1, f());\n    }\n}\n",
+            "import org.junit.jupiter.api.Test;\nimport java.util.List;\n\nclass ATest {\n    @Test\n    void a() {\n        assertEquals(1, f());\n    }\n\n    @Test\n    void b() {\n        assertEquals(List.of(), g());\n    }\n}\n",
+        ),
+        ("test/a.bats", "@test \"a\" {\n  run x\n}\n", "@test \"a\" {\n  run x\n}\n\n@test \"b\" {\n  run y\n}\n"),
+        (
+            "tests/ATest.php",
+            "<?php\nclass ATest extends TestCase\n{\n    public function testA(): void\n    {\n        $this->assertSame(1, f());\n    }\n}\n",
+            "<?php\nclass ATest extends TestCase\n{\n    public function testA(): void\n    {\n        $this->assertSame(1, f());\n    }\n\n    public function testB(): void\n    {\n        $this->assertSame(2, g());\n    }\n}\n",
+        ),
+        (
+            "A.Tests/ATests.cs",
+            "public class ATests\n{\n    [Fact]\n    public void A()\n    {\n        Assert.Equal(1, F());\n    }\n}\n",
+            "public class ATests\n{\n    [Fact]\n    public void A()\n    {\n        Assert.Equal(1, F());\n    }\n\n    [Theory]\n    [InlineData(1)]\n    public void B(int x)\n    {\n        Assert.Equal(x, G());\n    }\n}\n",
+        ),
+        (
+            "test/a.test.js",
+            "import { test, expect } from 'vitest';\nimport { f } from '../src/f.js';\n\ntest('a', () => {\n  expect(f()).toBe(1);\n});\n",
+            "import { test, expect } from 'vitest';\nimport { f, g } from '../src/f.js';\n\ntest('a', () => {\n  expect(f()).toBe(1);\n});\n\ntest('b', () => {\n  expect(() => g()).toThrow('skip');\n});\n",
+        ),
+        (
+            "tests/test_a.py",
+            "import pytest\nfrom app import f\n\n\n@pytest.mark.parametrize('x', [1, 2])\ndef test_a(x):\n    assert f(x) == x\n",
+            "import pytest\nfrom app import f\n\n\n@pytest.fixture\ndef sample():\n    return [1]\n\n\n@pytest.mark.parametrize('x', [1, 2])\ndef test_a(x):\n    assert f(x) == x\n\n\n@pytest.mark.parametrize('x', [3])\ndef test_b(x, sample):\n    if x:\n        assert f(x) not in sample\n",
+        ),
+    ] {
+        wrong.extend(codes(path, old, new).into_iter().map(|code| format!("{path}: {code}: {new}")));
+    }
+    for (path, text) in [
+        (
+            "tests/test_cli.py",
+            "import subprocess, sys\n\n\ndef test_exit():\n    out = subprocess.run([sys.executable, '-c', 'import sys; sys.exit(3)'])\n    assert out.returncode == 3\n",
+        ),
+        (
+            "test/cli.test.js",
+            "const test = require('node:test');\nconst assert = require('node:assert');\ntest('exits', () => {\n  const out = spawnSync(process.execPath, ['bin/a.js']);\n  assert.equal(out.status, 2);\n});\n",
+        ),
+        ("tests/new.rs", "use app::f;\n\n#[test]\n#[should_panic]\nfn a() {\n    f(0);\n}\n"),
+        ("docs/testing.md", "Run pytest; never skip.\n"),
+        ("src/spec/parser.ts", "export const x = 1;\n"),
+        (".editorconfig", "root = true\n"),
+        ("CHANGELOG.md", "- fix\n"),
+    ] {
+        wrong.extend(codes_new(path, text).into_iter().map(|code| format!("{path}: {code}: {text}")));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::super::rules::testing::judged_in;
+    use super::super::{fingerprint, restore_seed_tests};
+    use crate::change::{Change, FileChange, FileVersion, MemoryTree};
+
+    /// Pieces that rules look for, so that random texts reach deep into them.
+    const PIECES: [&str; 64] = [
+        "test",
+        "it",
+        "describe",
+        "def ",
+        "class ",
+        "fn ",
+        "func ",
+        "#[test]",
+        "#[cfg(test)]",
+        "mod t",
+        "@Test",
+        "[Fact]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ";",
+        ",",
+        ".",
+        "=",
+        "==",
+        "\n",
+        "\n    ",
+        "\n",
+        " ",
+        "'a'",
+        "\"b",
+        "`",
+        "/",
+        "//",
+        "#",
+        "/*",
+        "*/",
+        "assert",
+        "assert_eq!",
+        "expect",
+        "return",
+        "if",
+        "try",
+        "except",
+        "catch",
+        "rescue",
+        "process",
+        "exit",
+        "sys",
+        "os",
+        "_exit",
+        "require",
+        "'assert'",
+        "Object",
+        "assign",
+        "setattr",
+        "unittest",
+        "__eq__",
+        "lambda",
+        "equals",
+        "operator",
+        "é",
+        "do",
+        "end",
+        "atexit.register",
+    ];
+
+    fn text() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn never_breaks_a_rule(old in text(), new in text(), pick in 0usize..18) {
+            let path = ["tests/test_a.py", "app/a.py", "a.test.ts", "src/a.js", "src/lib.rs", "tests/a.rs", "a_test.go", "a.go", "ATest.java", "src/A.java", "A.cs", "lib/a.rb",
+                "spec/a_spec.rb", "a.php", "test/a.bats", "package.json", "Makefile", "src/a.cpp"][pick];
+            let judgement = judged_in(&[(path, Some(&old), Some(&new))], &[], &["make test"], &[]);
+            prop_assert!(old != new || judgement.is_accepted());
+            let created = judged_in(&[(path, None, Some(&new))], &[], &[], &[]);
+            prop_assert!(created.permitted.is_empty());
+            let tree = |text: &str| MemoryTree::new([(path.to_string(), FileVersion::regular(text))]);
+            prop_assert!(restore_seed_tests(&tree(&old), &tree(&new), &[], &[]).is_ok());
+            let change = |old: &str, new: &str| Change::new(vec![FileChange { path: path.into(), old: Some(FileVersion::regular(old)), new: Some(FileVersion::regular(new)) }]);
+            prop_assert_eq!(fingerprint(&change(&old, &new)), fingerprint(&change(&old, &format!("\n{new}"))));
+        }
+    }
 }

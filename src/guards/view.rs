@@ -143,6 +143,9 @@ fn difference(old: &[(String, u32)], new: &[(String, u32)]) -> (BTreeSet<u32>, V
     (added, removed)
 }
 
+/// Most files of tests read for their literals.
+const MOST_TEST_FILES: usize = 400;
+
 /// Everything the rules may look at.
 pub(super) struct Scene<'a> {
     pub(super) change: &'a Change,
@@ -180,7 +183,11 @@ impl<'a> Scene<'a> {
     /// Returns the values of literals that the seed's tests hold, trivial ones left out.
     pub(super) fn test_literals(&self) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
-        for path in self.context.seed.paths() {
+        // Inline tests matter where product code of the same file changes; other files are told by name, so that a
+        // large tree is not read for a hint.
+        let changed = |path: &str| self.views.iter().any(|view| view.path == path);
+        let paths = self.context.seed.paths().iter();
+        for path in paths.filter(|p| changed(p) || test_role(p, None) == Role::Test).take(MOST_TEST_FILES) {
             let Ok(Some(version)) = self.context.seed.read(path) else { continue };
             let Some(text) = version.text() else { continue };
             let role = test_role(path, Some(text));
@@ -204,7 +211,8 @@ pub(super) fn is_telling(token: &Token<'_>) -> bool {
     if token.is_str() {
         return value.len() >= 2;
     }
-    value.trim_matches(|c| c == '0' || c == '.').len() >= 2
+    // Powers of ten turn up everywhere.
+    value.len() >= 2 && !value.trim_start_matches('1').trim_matches(|c| matches!(c, '0' | '.' | '_')).is_empty()
 }
 
 /// Splits a shell command into words, quotes and operators left out.

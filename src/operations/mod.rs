@@ -5,7 +5,9 @@ mod codex_check;
 mod options;
 mod planning;
 mod running;
+mod tidying;
 mod viewing;
+mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,11 @@ pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
-pub use running::{Ended, Raise, StopReport, iterate, resume, start, start_approved, stop};
-pub use viewing::{ModelReport, patch, result, set_model, status, status_watch};
+pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
+pub use tidying::{PruneReport, StopReport, history, prune, stop};
+pub use viewing::{ModelReport, patch, result, set_model, status, status_watch, wait};
+pub(crate) use worker::is_worker;
+pub use worker::{Action, Launched, launch, work};
 
 use crate::config::Environment;
 use crate::error::{ExitCode, Failure};
@@ -28,6 +33,8 @@ pub struct Session {
     /// The folder named with `-C`: checks run here.
     pub dir: PathBuf,
     pub environment: Environment,
+    /// Where this process's messages go, where it is a worker of its own session; `None` in the foreground.
+    pub worker_log: Option<PathBuf>,
 }
 
 impl Session {

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::codex_check::{self, CodexReport};
 use super::planning::{self, PlanRequest};
 use super::viewing::{latest, no_loop};
 use super::{Options, PlanReport, Session, held};
 use crate::engine::event::{Event, Started};
-use crate::engine::{State, StopReason};
+use crate::engine::{State, StopReason, TreeAnswer};
 use crate::error::{ExitCode, Failure};
 use crate::plan::Plan;
 use crate::process;
@@ -38,7 +39,7 @@ impl Ended {
 }
 
 /// Budgets raised when a loop goes on; an absent one stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Raise {
     pub max_iterations: Option<u32>,
     pub max_time_ms: Option<u64>,
@@ -46,16 +47,11 @@ pub struct Raise {
     pub max_tokens: Option<u64>,
 }
 
-/// Starts the plan that was shown with this hash.
+/// Returns the plan that was shown with this hash.
 ///
 /// Returns a usage error if no such plan was shown for this repository, or if what is typed beside the hash makes
 /// another plan.
-pub fn start_approved(
-    session: &Session,
-    hash: &str,
-    typed: Option<PlanRequest>,
-    observer: &mut dyn Observer,
-) -> anyhow::Result<Ended> {
+pub fn check_approved(session: &Session, hash: &str, typed: Option<PlanRequest>) -> anyhow::Result<Plan> {
     let repository = session.repository()?;
     let unknown = || {
         Failure::usage(
@@ -80,8 +76,19 @@ pub fn start_approved(
     if Path::new(&plan.root) != repository.root() {
         return Err(unknown().into());
     }
-    let options = codex_options(&plan);
-    let codex = codex_check::examine(session, &options)?;
+    Ok(plan)
+}
+
+/// Starts the plan that was shown with this hash; see [`check_approved`].
+pub fn start_approved(
+    session: &Session,
+    hash: &str,
+    typed: Option<PlanRequest>,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
+    let plan = check_approved(session, hash, typed)?;
+    let repository = session.repository()?;
+    let codex = codex_check::examine(session, &codex_options(&plan))?;
     run_plan(session, &repository, plan, &codex, observer)
 }
 
@@ -150,7 +157,7 @@ fn run_plan(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         codex_version: codex.version.clone(),
     };
-    let resources = resources(session, repository, store, run, lock, codex)?;
+    let resources = resources(session, repository, store, run, lock, Some(codex))?;
     let stop = resources.stop.clone();
     let runtime = Runtime::begin(started, resources, observer)?;
     let state = runtime.run()?;
@@ -165,7 +172,7 @@ fn store_failure(error: &anyhow::Error) -> Failure {
     )
 }
 
-fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
+pub(super) fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
     let pid = std::process::id();
     let holder = Holder {
         pid,
@@ -179,13 +186,13 @@ fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
     })
 }
 
-fn resources(
+pub(super) fn resources(
     session: &Session,
     repository: &Repository,
     store: Store,
     run: Run,
     mut lock: Lock,
-    codex: &CodexReport,
+    codex: Option<&CodexReport>,
 ) -> anyhow::Result<Resources> {
     store.clear_stop()?;
     let pid = std::process::id();
@@ -196,30 +203,35 @@ fn resources(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     lock.name(&holder).context("write the lock")?;
-    let stop = StopSignal::listen(&store.stop_path())?;
+    let stop = StopSignal::listen(&store.stop_path(), session.worker_log.is_some())?;
     Ok(Resources {
         repository: repository.clone(),
         store,
         run,
         lock,
-        codex: CodexSetup {
+        codex: codex.map(|codex| CodexSetup {
             program: codex.program.clone(),
             version: codex.version.clone(),
             env: codex.env.clone(),
             mcp_off: codex.mcp_off.clone(),
             can_read: codex.can_read,
-        },
+        }),
         cache: session.environment.cache.clone(),
         pytest_addopts: session.environment.pytest_addopts.clone(),
         stop,
-        log: None,
+        log: session.worker_log.clone(),
     })
 }
 
 /// Goes on with this work tree's loop.
 ///
 /// Returns a usage error if there is no loop or it cannot go on, and the failure of a held lock if one runs.
-pub fn resume(session: &Session, raise: &Raise, observer: &mut dyn Observer) -> anyhow::Result<Ended> {
+pub fn resume(
+    session: &Session,
+    raise: &Raise,
+    answer: Option<TreeAnswer>,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Ended> {
     let repository = session.repository()?;
     let store = session.store(&repository);
     let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
@@ -237,7 +249,35 @@ pub fn resume(session: &Session, raise: &Raise, observer: &mut dyn Observer) -> 
         .into());
     }
     check_raise(&state, raise)?;
-    go_on(session, &repository, store, run, state, lock, raise, None, observer)
+    let changed = state.stop.as_ref().and_then(|stop| stop.reason) == Some(StopReason::TreeChanged);
+    match (changed, answer) {
+        (true, None) => {
+            return Err(Failure::usage(
+                "the loop stopped because your work tree changed under it",
+                "go on from your edits with `resume --adopt`, or from the loop's state with `resume --discard` (yours \
+                 is kept in a ref)",
+            )
+            .into());
+        }
+        (false, Some(_)) => {
+            return Err(Failure::usage(
+                "--adopt and --discard answer a loop that stopped for a changed work tree; this one did not",
+                "leave them out",
+            )
+            .into());
+        }
+        _ => {}
+    }
+    let order = GoOn { raise: raise.clone(), dry_rounds: None, answer };
+    go_on(session, &repository, store, run, state, lock, &order, observer)
+}
+
+/// How a loop goes on.
+#[derive(Debug, Default)]
+struct GoOn {
+    raise: Raise,
+    dry_rounds: Option<u32>,
+    answer: Option<TreeAnswer>,
 }
 
 fn check_raise(state: &State, raise: &Raise) -> anyhow::Result<()> {
@@ -264,16 +304,16 @@ fn go_on(
     run: Run,
     state: State,
     lock: Lock,
-    raise: &Raise,
-    dry_rounds: Option<u32>,
+    order: &GoOn,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Ended> {
     let codex = codex_check::examine(session, &codex_options(&state.plan))?;
-    let resources = resources(session, repository, store, run, lock, &codex)?;
+    let resources = resources(session, repository, store, run, lock, Some(&codex))?;
     let stop = resources.stop.clone();
     let ended = state.finished;
     let stopped = state.stop.is_some();
     let mut runtime = Runtime::take_up(state, resources, observer)?;
+    let raise = &order.raise;
     if *raise != Raise::default() {
         runtime.emit(Event::BudgetRaised {
             max_iterations: raise.max_iterations,
@@ -282,8 +322,11 @@ fn go_on(
             max_tokens: raise.max_tokens,
         })?;
     }
-    if ended || stopped || dry_rounds.is_some() {
-        runtime.emit(Event::Reopened { dry_rounds })?;
+    if let Some(answer) = order.answer {
+        runtime.answer_changed_tree(answer)?;
+    }
+    if ended || stopped || order.dry_rounds.is_some() {
+        runtime.emit(Event::Reopened { dry_rounds: order.dry_rounds })?;
     }
     let state = runtime.run()?;
     Ok(Ended { state, signal: stop.signal() })
@@ -313,53 +356,12 @@ pub fn iterate(
     let used = state.used.iterations;
     let target = used + count;
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
-    let dry_rounds = dry_run.then_some(count);
-    let ended = go_on(session, &repository, store, run, state, lock, &raise, dry_rounds, observer)?;
+    let order = GoOn { raise, dry_rounds: dry_run.then_some(count), answer: None };
+    let ended = go_on(session, &repository, store, run, state, lock, &order, observer)?;
     let ran = ended.state.used.iterations - used;
     let met = matches!(
         ended.state.stop.as_ref().and_then(|stop| stop.reason),
         Some(StopReason::GoalMet | StopReason::AlreadyMet)
     );
     Ok((ended, met || ran >= count))
-}
-
-/// What `stop` came to.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StopReport {
-    pub schema_version: u32,
-    /// Whether nothing runs any more.
-    pub stopped: bool,
-    /// One sentence for a person.
-    pub message: String,
-}
-
-/// Longest time `stop` waits for the worker to finish or undo what it is at.
-const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Asks this work tree's worker to stop and waits until it has.
-pub fn stop(session: &Session) -> anyhow::Result<StopReport> {
-    const TICK: std::time::Duration = std::time::Duration::from_millis(50);
-    let repository = session.repository()?;
-    let store = session.store(&repository);
-    let report =
-        |stopped, message: String| StopReport { schema_version: crate::report::SCHEMA_VERSION, stopped, message };
-    let Some(holder) = store.holder()? else { return Ok(report(true, "No loop runs in this work tree.".into())) };
-    store.request_stop()?;
-    let asked = std::time::Instant::now();
-    while asked.elapsed() < STOP_WAIT {
-        if store.holder()?.is_none_or(|now| now.run_id != holder.run_id) {
-            store.clear_stop()?;
-            return Ok(report(true, format!("Loop {} is stopped; go on with `loop-companion resume`.", holder.run_id)));
-        }
-        std::thread::sleep(TICK);
-    }
-    Ok(report(
-        false,
-        format!(
-            "The worker (pid {}) has been asked to stop but still lives after {} s.",
-            holder.pid,
-            STOP_WAIT.as_secs()
-        ),
-    ))
 }

@@ -41,14 +41,43 @@ pub(super) fn latest(store: &Store) -> anyhow::Result<Option<(Run, State)>> {
     Ok(Some((run, state)))
 }
 
+/// Returns the failure for a work tree without a loop.
 pub(super) fn no_loop() -> Failure {
     Failure::usage("there is no loop in this work tree", "start one with `loop-companion start`")
 }
 
 /// Returns the status of this work tree's loop, or `None` where there is none.
+///
+/// Looking at a loop whose worker died puts in order what it left: see [`super::tidying::tidy`].
 pub fn status(session: &Session) -> anyhow::Result<Option<StatusReport>> {
     let repository = session.repository()?;
+    super::tidying::tidy(session, &repository);
     status_of(&session.store(&repository))
+}
+
+/// Waits until this work tree's loop has ended, or for at most `timeout_ms`.
+///
+/// Returns the status then, and whether the time ran out; `None` where there is no loop.
+pub fn wait(session: &Session, timeout_ms: Option<u64>) -> anyhow::Result<Option<(StatusReport, bool)>> {
+    use crate::report::LoopStatus;
+    const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let started = std::time::Instant::now();
+    loop {
+        // Whether the worker lives is one look at the lock; the journal is read only at the end.
+        let lives = store.holder()?.is_some_and(|holder| !holder.run_id.is_empty());
+        let over = timeout_ms.is_some_and(|ms| started.elapsed().as_millis() >= u128::from(ms));
+        if !lives || over {
+            let report = if lives { status_of(&store)? } else { status(session)? };
+            let Some(report) = report else { return Ok(None) };
+            let running = matches!(report.status, LoopStatus::Running | LoopStatus::Paused);
+            if !running || over {
+                return Ok(Some((report, running)));
+            }
+        }
+        std::thread::sleep(TICK);
+    }
 }
 
 fn status_of(store: &Store) -> anyhow::Result<Option<StatusReport>> {
@@ -65,6 +94,7 @@ pub fn status_watch(
     use crate::report::LoopStatus;
     const TICK: std::time::Duration = std::time::Duration::from_millis(200);
     let repository = session.repository()?;
+    super::tidying::tidy(session, &repository);
     let store = session.store(&repository);
     let mut seen = None;
     loop {
@@ -88,6 +118,7 @@ pub fn status_watch(
 /// Returns a usage error if there is no loop, or no such iteration.
 pub fn result(session: &Session, iteration: Option<u32>) -> anyhow::Result<ResultReport> {
     let repository = session.repository()?;
+    super::tidying::tidy(session, &repository);
     let store = session.store(&repository);
     let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
     check_iteration(&state, iteration)?;

@@ -256,6 +256,49 @@ pub fn capture(capture: &Capture) -> anyhow::Result<Captured> {
     Ok(captured)
 }
 
+/// Starts a process that is to outlive this one: standard input closed, both outputs appended to `log`. Returns its id.
+///
+/// It stays in this process's session until it calls [`leave_session`] itself. Returns an error if it cannot be
+/// started.
+pub fn start_detached(argv: &[OsString], cwd: &Path, log: &Path) -> anyhow::Result<Detached> {
+    let mut argv = argv.to_vec();
+    let first = argv.first_mut().context("empty command")?;
+    *first = find_program(first, &[], cwd)?;
+    let open = || File::options().append(true).create(true).mode(0o600).open(log);
+    let stdout = open().with_context(|| format!("open {}", log.display()))?;
+    let stderr = stdout.try_clone().with_context(|| format!("share {}", log.display()))?;
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).current_dir(cwd).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    let child = command.spawn().with_context(|| format!("start {}", argv[0].display()))?;
+    Ok(Detached { child })
+}
+
+/// A process started to outlive this one.
+#[derive(Debug)]
+pub struct Detached {
+    child: Child,
+}
+
+impl Detached {
+    /// Returns its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Says whether it has ended already.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+}
+
+/// Makes this process the leader of a session of its own, so that neither its parent's end nor its terminal's reaches
+/// it.
+///
+/// Returns an error if it already leads a process group.
+pub fn leave_session() -> anyhow::Result<()> {
+    rustix::process::setsid().map(drop).context("leave the session")
+}
+
 /// Returns a number that tells this process from every other that has or will have the same id, or `None` where no
 /// such process lives. Comparable only with figures of the same machine since its last start.
 pub fn process_start_time(pid: u32) -> Option<u64> {

@@ -1,14 +1,16 @@
 //! Views of a loop's state: typed documents for programs, text for people. Pure; printing is the command line's.
 
+mod history;
 mod progress;
 mod result;
 mod status;
 mod text;
 
+pub use history::{HistoryReport, HistoryRow};
 pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
 pub use status::{LoopStatus, StatusReport, status_report, step_of};
-pub use text::{plan_text, result_text, status_text, wrap};
+pub use text::{history_text, plan_text, result_text, status_text, wrap};
 
 /// Version of every JSON document this program prints.
 pub const SCHEMA_VERSION: u32 = 1;

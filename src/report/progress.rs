@@ -36,6 +36,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         Event::ModelChanged { model, .. } => {
             format!("model from now on: {}", model.as_deref().unwrap_or("Codex's default"))
         }
+        Event::Adopted { .. } => "your edits are adopted; the loop goes on from them".into(),
         Event::BaselineTaken { baseline } => {
             let checks: Vec<String> =
                 baseline.receipts.iter().map(|receipt| format!("{} {}", receipt.check, receipt.summary())).collect();

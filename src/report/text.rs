@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::history::HistoryReport;
 use super::result::{ProposalReport, ResultReport};
 use super::status::{IterationReport, LoopStatus, StatusReport};
 use super::{count, duration};
@@ -364,6 +365,25 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
         ));
     }
     text
+}
+
+/// Returns the loops of a work tree as text.
+pub fn history_text(report: &HistoryReport) -> String {
+    let rows: Vec<Vec<String>> = report
+        .runs
+        .iter()
+        .map(|run| {
+            let outcome = match (&run.error, run.stop_reason, run.status) {
+                (Some(_), ..) => "unreadable".to_owned(),
+                (None, Some(reason), _) => reason.name().to_owned(),
+                (None, None, Some(status)) => headline(status, None),
+                (None, None, None) => "-".to_owned(),
+            };
+            let goal = run.goal.as_deref().or(run.error.as_deref()).unwrap_or_default();
+            vec![run.run_id.clone(), outcome, run.iterations.to_string(), run.calls.to_string(), shorten(goal, 24)]
+        })
+        .collect();
+    table(&["loop", "outcome", "it", "calls", "goal"], &rows)
 }
 
 /// Returns the plan as a person approves it.

@@ -63,6 +63,7 @@ impl Runtime<'_> {
         if self.state.stop.is_some() {
             return Ok(());
         }
+        let codex_setup = self.codex.clone().context("there is no Codex to ask")?;
         let max_chars = prompt::MAX_PROMPT_CHARS >> shrink.min(4);
         let schema = schema(kind);
         let mut text = self.prompt(kind, max_chars)?;
@@ -77,7 +78,7 @@ impl Runtime<'_> {
         let settings = self.state.plan.codex.clone();
         let left = time_for_calls_ms(&self.state, Timestamp::now());
         let request = CallRequest {
-            program: self.codex.program.clone(),
+            program: codex_setup.program,
             dir: self.workspace().dir().to_owned(),
             folder: folder.clone(),
             prompt: text.clone(),
@@ -86,8 +87,8 @@ impl Runtime<'_> {
             model: settings.model.clone(),
             effort: Some(settings.effort(kind).to_owned()),
             profile: settings.profile.clone(),
-            mcp_off: self.codex.mcp_off.clone(),
-            env: self.codex.env.clone(),
+            mcp_off: codex_setup.mcp_off,
+            env: codex_setup.env,
             limit: Duration::from_millis(self.state.plan.budget.codex_timeout_ms.min(left).max(1)),
         };
         self.emit(Event::CallStarted {
@@ -411,7 +412,8 @@ impl Runtime<'_> {
             .read("AGENTS.md")?
             .and_then(|file| file.text().map(str::to_owned))
             .filter(|text| !text.trim().is_empty());
-        let repository = if self.codex.can_read { None } else { Some(self.shown_repository()?) };
+        let repository =
+            if self.codex.as_ref().is_none_or(|codex| codex.can_read) { None } else { Some(self.shown_repository()?) };
         Ok(prompt::Task {
             goal: self.state.plan.goal.clone(),
             criteria: self.state.plan.acceptance_criteria.clone(),

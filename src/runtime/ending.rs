@@ -1,9 +1,9 @@
 //! The end of a loop: the result into the user's work tree where that is wanted and harmless, and everything of ours
 //! out of the way.
 
-use super::Runtime;
-use crate::engine::StopReason;
+use super::{Place, Runtime};
 use crate::engine::event::{Event, PlaceKind};
+use crate::engine::{StopReason, TreeAnswer};
 use crate::plan::Land;
 use crate::workspace::{Landed, land, undo};
 
@@ -12,7 +12,7 @@ impl Runtime<'_> {
     pub(super) fn land(&mut self) -> anyhow::Result<()> {
         let reason = self.state.stop.as_ref().and_then(|stop| stop.reason);
         let met = matches!(reason, Some(StopReason::GoalMet | StopReason::AlreadyMet));
-        let seed = self.state.started.seed_tree.clone();
+        let seed = self.state.users_tree().to_owned();
         let head = self.state.head_tree.clone();
         let in_place = self.state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::InPlace);
         let wanted = met && self.state.has_changes() && self.state.plan.limits.land == Land::Auto;
@@ -75,15 +75,51 @@ impl Runtime<'_> {
         self.emit(Event::LandingFinished { landed: false, reason })
     }
 
+    /// Takes the user's answer to a work tree that changed under an in-place loop.
+    ///
+    /// Returns an error if the disk or git refuses.
+    pub fn answer_changed_tree(&mut self, answer: TreeAnswer) -> anyhow::Result<()> {
+        self.keep_copy(&self.user, "found")?;
+        let head = self.state.head_tree.clone();
+        let found = self.user.snapshot_on(&head)?;
+        match answer {
+            TreeAnswer::Discard => {
+                self.place = Some(Place::InPlace);
+                self.move_tree(&found, &head)
+            }
+            TreeAnswer::Adopt => {
+                // The user's own version is what they had at the start with the edits they made since.
+                let own = self.state.users_tree().to_owned();
+                let own_tree = self.repository.merge_trees(&head, &own, &found)?.unwrap_or_else(|| found.clone());
+                let started = self.state.started.clone();
+                let message = super::ref_message(&started, "The work tree with the user's own edits, adopted.");
+                let commit = self.repository.commit(&found, &[&self.state.head_commit], &message)?;
+                let number = self.state.trees.len();
+                let reference = crate::workspace::kept_ref(&started.run_id, &format!("adopted-{number}"));
+                self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Any)?;
+                self.place = Some(Place::InPlace);
+                let commands = self.baseline_commands();
+                let Some(receipts) = self.check_all(&commands, &found, "adopted")? else { return Ok(()) };
+                self.emit(Event::Adopted { tree: found, commit, own_tree, receipts })
+            }
+        }
+    }
+
     /// Removes what is ours and ends.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.remove_worktrees()?;
+        self.emit(Event::Finished)
+    }
+
+    /// Removes the run's work trees.
+    pub(super) fn remove_worktrees(&mut self) -> anyhow::Result<()> {
         for own in self.repository.own_worktrees()? {
             if own.run_id == self.state.started.run_id {
                 own.remove(&self.repository)?;
             }
         }
         self.place = None;
-        self.emit(Event::Finished)
+        Ok(())
     }
 }
 

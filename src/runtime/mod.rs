@@ -20,7 +20,7 @@ pub use ask::CodexSetup;
 pub use place::Place;
 pub use signals::{StopSignal, Watch};
 
-use crate::engine::event::{Event, Record, Started, Worker};
+use crate::engine::event::{Event, PlaceKind, Record, Started, Worker};
 use crate::engine::{Effect, State, StopReason, decide};
 use crate::process;
 use crate::report::{self, progress_line, status_report};
@@ -53,7 +53,8 @@ pub struct Resources {
     pub store: Store,
     pub run: Run,
     pub lock: Lock,
-    pub codex: CodexSetup,
+    /// `None` for one who only puts things in order.
+    pub codex: Option<CodexSetup>,
     /// The user's cache folder, where our work trees live.
     pub cache: PathBuf,
     pub pytest_addopts: Option<String>,
@@ -73,10 +74,12 @@ pub struct Runtime<'a> {
     face: Face,
     writer: JournalWriter,
     state: State,
-    codex: CodexSetup,
+    codex: Option<CodexSetup>,
     cache: PathBuf,
     pytest_addopts: Option<String>,
     stop: StopSignal,
+    /// Whether this is the worker, and not one who puts things in order after it.
+    alive: bool,
     /// What the running trial has shown, between its checks and its event.
     measured: Option<crate::engine::event::Trial>,
     observer: &'a mut dyn Observer,
@@ -95,8 +98,9 @@ impl<'a> Runtime<'a> {
         let mut writer = resources.run.writer()?;
         // The first ref carries the goal's hash; a clean HEAD is wrapped so that its own message stays its own.
         let marker = resources.repository.commit(&started.seed_tree, &[&commit], &message)?;
-        let record = writer.append(Timestamp::now(), Event::Started(Box::new(started)))?;
+        // Before the journal: a run whose journal begins has its ref, at whatever instant the power goes.
         resources.repository.set_ref(&name, &marker, crate::workspace::ExpectedRef::Any)?;
+        let record = writer.append(Timestamp::now(), Event::Started(Box::new(started)))?;
         let state = State::begin(&record).context("begin a state")?;
         Self::with(state, writer, resources, observer)
     }
@@ -109,7 +113,51 @@ impl<'a> Runtime<'a> {
         Self::with(state, writer, resources, observer)
     }
 
+    /// Puts in order what a dead worker left: in place, the user's tree goes to the best state or stays theirs; work
+    /// trees of the run go away; a loop that had decided to end is ended. Nothing is asked and nothing proposed.
+    ///
+    /// Returns the state, or an error if the disk or git refuses.
+    pub fn tidy(state: State, resources: Resources, observer: &'a mut dyn Observer) -> anyhow::Result<State> {
+        let writer = resources.run.writer()?;
+        let mut runtime = Self::new(state, writer, resources, observer)?;
+        runtime.alive = false;
+        if runtime.state.stop.is_some() {
+            runtime.work()?;
+            return Ok(runtime.state);
+        }
+        let in_place =
+            runtime.state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::InPlace);
+        if in_place {
+            // A tree that somebody else changed stays as it is; `resume` says so and asks.
+            match runtime.open_place() {
+                Err(error) if error.downcast_ref::<place::TreeChanged>().is_none() => return Err(error),
+                _ => {}
+            }
+        }
+        runtime.remove_worktrees()?;
+        runtime.show(None);
+        Ok(runtime.state)
+    }
+
     fn with(
+        state: State,
+        writer: JournalWriter,
+        resources: Resources,
+        observer: &'a mut dyn Observer,
+    ) -> anyhow::Result<Self> {
+        let log = resources.log.clone();
+        let mut runtime = Self::new(state, writer, resources, observer)?;
+        let pid = std::process::id();
+        let worker = Worker {
+            pid,
+            start_time: process::process_start_time(pid),
+            log: log.map(|path| path.display().to_string()),
+        };
+        runtime.emit(Event::WorkerStarted(worker))?;
+        Ok(runtime)
+    }
+
+    fn new(
         state: State,
         writer: JournalWriter,
         resources: Resources,
@@ -118,10 +166,11 @@ impl<'a> Runtime<'a> {
         let face = Face::new(resources.repository.root());
         face.create()?;
         let user = Workspace::of_user(&resources.repository)?;
-        let mut runtime = Self {
+        Ok(Self {
             user,
             place: None,
             measured: None,
+            alive: true,
             face,
             writer,
             state,
@@ -134,15 +183,7 @@ impl<'a> Runtime<'a> {
             pytest_addopts: resources.pytest_addopts,
             stop: resources.stop,
             _lock: resources.lock,
-        };
-        let pid = std::process::id();
-        let worker = Worker {
-            pid,
-            start_time: process::process_start_time(pid),
-            log: resources.log.map(|path| path.display().to_string()),
-        };
-        runtime.emit(Event::WorkerStarted(worker))?;
-        Ok(runtime)
+        })
     }
 
     /// Returns the state as it is now.
@@ -162,11 +203,11 @@ impl<'a> Runtime<'a> {
 
     /// Writes the readable face. It can be rebuilt, so a failure here loses nothing and stops nothing.
     fn show(&mut self, line: Option<&str>) {
-        let report = status_report(&self.state, !self.state.finished, Timestamp::now());
+        let report = status_report(&self.state, self.alive && !self.state.finished, Timestamp::now());
         if let Ok(bytes) = serde_json::to_vec_pretty(&report) {
             let _ = self.face.write("loop-state.json", &bytes);
         }
-        if self.state.finished {
+        if self.state.finished || !self.alive {
             self.face.remove("loop.pid");
         } else if let Some(worker) = &self.state.worker
             && let Ok(bytes) = serde_json::to_vec(worker)
@@ -204,13 +245,12 @@ impl<'a> Runtime<'a> {
             let Some(effect) = decide(&self.state, Timestamp::now()) else { return Ok(()) };
             let ending = matches!(effect, Effect::Stop { .. } | Effect::Land | Effect::Finish);
             let performed = match self.drift() {
-                Ok(None) => self.perform(effect),
                 Ok(Some(cause)) if self.state.stop.is_none() => self.emit(Event::Stopped {
                     reason: Some(StopReason::GoalDrift),
                     message: format!("The goal is no longer the approved one: {cause}."),
                     hint: Some("start a new loop; accepted states are kept in their refs".into()),
                 }),
-                Ok(Some(_)) => self.perform(effect),
+                Ok(_) => self.perform(effect),
                 Err(error) => Err(error),
             };
             if let Err(error) = performed {

@@ -248,7 +248,7 @@ impl Runtime<'_> {
     }
 
     /// Returns the commands of the baseline: every check, and the trial command, whose result trials are held against.
-    fn baseline_commands(&self) -> Vec<(String, String)> {
+    pub(super) fn baseline_commands(&self) -> Vec<(String, String)> {
         let mut commands = self.state.plan.checks.commands();
         if let Some(trial) = &self.state.plan.checks.trial {
             commands.push(("trial".into(), trial.clone()));

@@ -52,7 +52,8 @@ impl Runtime<'_> {
         }
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
         let current = self.repository.tree(tree)?;
-        let restoration = guards::restore_seed_tests(&seed, &current, &self.state.plan.limits.allow_change)?;
+        let lines: Vec<String> = commands.iter().map(|(_, command)| command.clone()).collect();
+        let restoration = guards::restore_seed_tests(&seed, &current, &self.state.plan.limits.allow_change, &lines)?;
         proof.partial = restoration.partial;
         if !restoration.change.is_empty() {
             let restored = self.repository.write_change(tree, &restoration.change)?;

@@ -20,14 +20,17 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Listens for SIGINT, SIGTERM and SIGHUP, and watches the stop file.
+    /// Listens for SIGINT, SIGTERM and, unless `detached`, SIGHUP, and watches the stop file.
     ///
     /// Returns an error if the handlers cannot be installed.
-    pub fn listen(file: &Path) -> anyhow::Result<Self> {
+    pub fn listen(file: &Path, detached: bool) -> anyhow::Result<Self> {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        for number in [SIGINT, SIGTERM] {
             signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         }
+        // A worker of its own session has no terminal to lose; one in the foreground ends with its terminal.
+        let hangup = if detached { Arc::new(AtomicUsize::new(0)) } else { Arc::clone(&signal) };
+        signal_hook::flag::register_usize(SIGHUP, hangup, SIGHUP as usize)?;
         Ok(Self { signal, file: file.to_owned() })
     }
 

@@ -109,6 +109,19 @@ impl Store {
         anyhow::bail!("no free run id under {}", runs.display())
     }
 
+    /// Removes a run's folder.
+    pub fn remove_run(&self, id: &str) -> anyhow::Result<()> {
+        let dir = self.run(id).dir;
+        std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))
+    }
+
+    /// Returns the folder of the orders and logs of workers, created if missing.
+    pub fn orders(&self) -> anyhow::Result<PathBuf> {
+        let dir = self.dir.join("workers");
+        files::create_private_dir(&dir)?;
+        Ok(dir)
+    }
+
     /// Keeps a plan that was shown, so that its hash alone can start it.
     pub fn save_plan(&self, plan: &Plan) -> anyhow::Result<()> {
         self.create()?;

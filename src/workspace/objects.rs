@@ -293,6 +293,18 @@ impl Repository {
         Ok(Change::new(files.collect::<Result<_>>()?))
     }
 
+    /// Merges two trees over their common ancestor and returns the merged tree, or `None` where they conflict.
+    pub fn merge_trees(&self, base: &str, ours: &str, theirs: &str) -> Result<Option<String>> {
+        // git merges commits; parentless ones carry the trees and are garbage afterwards.
+        let [base, ours, theirs] = [base, ours, theirs].map(|tree| self.commit(tree, &[], "merge\n"));
+        let (base, ours, theirs) = (format!("--merge-base={}", base?), ours?, theirs?);
+        let args = ["merge-tree", "--write-tree", &base, &ours, &theirs].map(std::ffi::OsStr::new);
+        let index = TemporaryIndex::new(self);
+        let ended = self.try_private(&self.empty_folder(), index.path(), &args, Vec::new())?;
+        let first = String::from_utf8_lossy(&ended.stdout).lines().next().unwrap_or_default().to_owned();
+        Ok(Some(first).filter(|tree| ended.exit.success() && !tree.is_empty()))
+    }
+
     /// Says whether git takes the diff on the tree. Writes nothing but a temporary index.
     pub fn check_applies(&self, diff: &[u8], tree: &str) -> Result<Applies> {
         let index = TemporaryIndex::new(self);

@@ -7,6 +7,11 @@ use std::ffi::OsStr;
 /// The only namespace written here; the user's branches, tags and stash are out of reach by construction.
 const NAMESPACE: &str = "refs/cloop/";
 
+/// Returns the beginning of the names of all refs of a run.
+pub fn run_refs(run_id: &str) -> String {
+    format!("{NAMESPACE}{run_id}/")
+}
+
 /// Returns the ref of the tree a run started from; the first ref of every run, with the goal's hash in its message.
 pub fn seed_ref(run_id: &str) -> String {
     format!("{NAMESPACE}{run_id}/seed")

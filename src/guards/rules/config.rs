@@ -39,6 +39,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         if view.restores_seed {
             continue;
         }
+        suppressed(view, report);
         match view.role {
             Role::CheckConfig => whole(view, scene, report),
             Role::MixedConfig => mixed(view, scene, report),
@@ -123,7 +124,7 @@ fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     }
     // A second makefile takes the place of the first.
     let name = view.path.rsplit('/').next().unwrap_or(view.path);
-    if view.is_created() && name.eq_ignore_ascii_case("makefile") | (name == "GNUmakefile") {
+    if view.is_created() && matches!(name, "Makefile" | "makefile" | "GNUmakefile") {
         let other = scene
             .context
             .tree
@@ -165,6 +166,37 @@ fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
             None,
             "a file that also configures checks changes in another part",
         );
+    }
+}
+
+/// Remarks that silence a linter or a type checker; there are good ones, so a reader decides.
+fn suppressed(view: &View<'_>, report: &mut Report) {
+    if !view.is_program() {
+        return;
+    }
+    for mark in [
+        "# type: ignore",
+        "# noqa",
+        "# pylint: disable",
+        "# pyright: ignore",
+        "eslint-disable",
+        "@ts-ignore",
+        "@ts-nocheck",
+        "@ts-expect-error",
+        "prettier-ignore",
+        "#![allow(",
+        "#[allow(",
+        "//nolint",
+        "@SuppressWarnings",
+        "rubocop:disable",
+        "#pragma warning disable",
+        "phpstan-ignore",
+        "biome-ignore",
+    ] {
+        if view.new.text.matches(mark).count() > view.old.text.matches(mark).count() {
+            let line = view.new.text.lines().position(|line| line.contains(mark)).map(|at| at as u32 + 1);
+            report.flag(Code::EditsCheckConfig, view.path, line, format!("`{mark}` silences a check"));
+        }
     }
 }
 

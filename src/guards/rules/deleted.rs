@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::cases::Case;
 use super::super::lex::Lang;
 use super::super::role::Role;
 use super::super::view::{Scene, View};
@@ -13,8 +14,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             continue;
         }
         // A test file where only tests were added keeps every old line; that is no touch.
-        let untouched = view.removed.is_empty() && !view.is_deleted() && view.role != Role::TestData;
-        report.touches_tests |= !untouched;
+        report.touches_tests |= !keeps_every_test(view);
         if view.restores_seed {
             continue;
         }
@@ -30,6 +30,20 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             code(view, report);
         }
     }
+}
+
+/// Whether all test code of the old version stands in the new one.
+fn keeps_every_test(view: &View<'_>) -> bool {
+    if view.is_deleted() || view.role == Role::TestData {
+        return false;
+    }
+    let kept = |old: &Case| {
+        let text = old.text(&view.old.tokens);
+        view.new.cases.iter().any(|new| new.name == old.name && new.text(&view.new.tokens) == text)
+    };
+    let shared = view.new.skeleton();
+    view.old.cases.iter().all(kept)
+        && view.old.skeleton().iter().all(|(line, _)| shared.iter().any(|(other, _)| other == line))
 }
 
 fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
@@ -54,10 +68,9 @@ fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     }
 }
 
-fn counts<'a>(view: &'a View<'_>, new: bool) -> BTreeMap<&'a str, usize> {
+fn counts<'v>(view: &'v View<'_>, new: bool) -> BTreeMap<&'v str, usize> {
     let mut out: BTreeMap<&str, usize> = BTreeMap::new();
     let side = if new { &view.new } else { &view.old };
-    // Both sides live as long as the view.
     for case in &side.cases {
         *out.entry(case.name.as_str()).or_default() += 1;
     }
@@ -89,6 +102,14 @@ fn code(view: &View<'_>, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{codes, judged_in, unique};
+
+    #[test]
+    fn product_code_beside_inline_tests_is_no_touch() {
+        let rust = "fn f() -> i32 {\n    1\n}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {\n        assert_eq!(super::f(), 2);\n    }\n}\n";
+        let touched = |new: &str| judged_in(&[("src/lib.rs", Some(rust), Some(new))], &[], &[], &[]).touches_tests;
+        assert!(!touched(&rust.replace("    1\n", "    2\n")));
+        assert!(touched(&rust.replace("(), 2)", "(), 1)")));
+    }
 
     #[test]
     fn a_test_that_is_gone_is_a_deleted_test() {

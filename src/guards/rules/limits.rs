@@ -33,20 +33,22 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         } else if new.text().is_some_and(|text| text.lines().any(|line| line.len() > MAX_LINE)) {
             report.refuse(Code::TooLarge, &file.path, None, "a line is too long to review");
         }
-        let before =
-            file.old.as_ref().and_then(FileVersion::text).map_or(0, |text| text.chars().filter(is_hidden).count());
-        if file.new_text().chars().filter(is_hidden).count() > before {
-            let line =
-                file.new_text().lines().position(|line| line.chars().any(|c| is_hidden(&c))).map(|at| at as u32 + 1);
+        let before = file
+            .old
+            .as_ref()
+            .and_then(FileVersion::text)
+            .map_or(0, |text| text.chars().filter(|c| is_hidden(*c)).count());
+        if file.new_text().chars().filter(|c| is_hidden(*c)).count() > before {
+            let line = file.new_text().lines().position(|line| line.chars().any(is_hidden)).map(|at| at as u32 + 1);
             report.refuse(Code::ProtectedPath, &file.path, line, "hidden characters reorder or conceal the text");
         }
     }
 }
 
 /// Characters that show a reader other code than the compiler sees.
-fn is_hidden(c: &char) -> bool {
-    matches!(*c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{2060}' | '\u{e0000}'..='\u{e007f}')
-        || (c.is_control() && !matches!(*c, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}'))
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{2060}' | '\u{e0000}'..='\u{e007f}')
+        || (c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}'))
 }
 
 /// Returns how many lines are added or removed.

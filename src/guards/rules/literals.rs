@@ -17,21 +17,30 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
     }
     let known = scene.test_literals();
     for view in scene.views.iter().filter(|view| view.is_program() && !view.restores_seed) {
-        let old: BTreeSet<&str> = view.old.tokens.iter().map(|t| t.value()).collect();
+        // What the product said before is its own; inline tests of the same file are not the product.
+        let product = view.old.tokens.iter().zip(&view.old.region).filter(|(_, test)| !**test);
+        let old: BTreeSet<&str> = product.map(|(token, _)| token.value()).collect();
         let mut shared: BTreeSet<&str> = BTreeSet::new();
         let mut line = None;
         for (at, token) in view.new.tokens.iter().enumerate() {
-            let literal = matches!(token.kind, Kind::Str | Kind::Number) && is_telling(token);
+            let literal = matches!(token.kind, Kind::Str | Kind::Number);
             if !literal || !view.is_added(at) || !view.is_product(at) || old.contains(token.value()) {
                 continue;
             }
             let value = token.value();
-            // A key such as "((1, 'ft'), {})" holds several inputs of a test in one string.
-            let inside = token.is_str()
-                && value.len() > 6
-                && known.keys().filter(|one| one.len() > 2 && value.contains(one.as_str())).count() > 1;
-            if known.contains_key(value) || inside {
-                shared.insert(value);
+            let before = shared.len();
+            if is_telling(token)
+                && let Some((one, _)) = known.get_key_value(value)
+            {
+                shared.insert(one);
+            }
+            // A key such as "((1, 'ft'), {})" holds the inputs of a test in one string.
+            if token.is_str() && value.len() > 4 {
+                shared.extend(
+                    known.keys().filter(|one| one.len() > 2 && value.contains(one.as_str())).map(String::as_str),
+                );
+            }
+            if shared.len() > before {
                 line.get_or_insert(token.line);
             }
         }

@@ -137,6 +137,9 @@ const ALWAYS: &[(Lang, &[&str])] = &[
             "# [ panic_handler",
             "panic :: set_hook",
             "# ! [ feature ( test",
+            "as assert_eq",
+            "as assert",
+            "as assert_ne",
         ],
     ),
     (
@@ -234,6 +237,12 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
 }
 
 fn always(view: &View<'_>, report: &mut Report) {
+    if view.lang == Lang::Python {
+        for at in view.grown("def *").into_iter().filter(|at| view.new.tokens[at + 1].text.starts_with("pytest_")) {
+            let hook = view.new.tokens[at + 1].text;
+            report.refuse(Code::TampersRunner, view.path, view.line(at), format!("`{hook}` hooks into the runner"));
+        }
+    }
     for (lang, patterns) in ALWAYS {
         if *lang != view.lang {
             continue;
@@ -349,10 +358,10 @@ fn assigned(view: &View<'_>, report: &mut Report) {
         // `require('node:assert')[name] = …`, `Object.assign(require('assert'), …)`
         if view.lang == Lang::Js
             && token.is("require")
-            && tokens.get(at + 2).is_some_and(|t| t.is_str() && FRAMEWORKS.contains(&t.value()))
+            && tokens.get(at + 2).is_some_and(|t| t.is_str() && !t.value().starts_with('.'))
             && is_assigned(tokens, at)
         {
-            report.refuse(Code::TampersRunner, view.path, line, "a test library is assigned into");
+            report.refuse(Code::TampersRunner, view.path, line, "a library that others share is assigned into");
         }
         if view.lang == Lang::Js
             && token.is("Object")

@@ -111,7 +111,7 @@ fn leaves(path: &str, target: &str) -> bool {
     if target.starts_with('/') || target.contains('\\') || target.contains(':') {
         return true;
     }
-    let mut depth = path.split('/').count() as i64 - 1;
+    let mut depth = i64::try_from(path.matches('/').count()).unwrap_or(0);
     for part in target.split('/') {
         match part {
             "" | "." => {}

@@ -5,7 +5,10 @@ use super::super::view::{Scene, View};
 use super::super::{Code, Report};
 
 /// Variables that runners set.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 21] = [
+    "PYTEST_ADDOPTS",
+    "PYTEST_PLUGINS",
+    "NODE_OPTIONS",
     "PYTEST_CURRENT_TEST",
     "PYTEST_VERSION",
     "PYTEST_XDIST_WORKER",
@@ -168,8 +171,12 @@ fn asks(view: &View<'_>, report: &mut Report) {
                     || lower.contains("org.junit")
                     || (lower.ends_with("/pytest") && *name == "pytest")
             });
-            let asked = near(tokens, at).iter().any(|t| t.is_word() && ASKS.contains(&t.text));
-            if runner && asked {
+            let traced = lower.contains("test")
+                && near(tokens, at)
+                    .iter()
+                    .any(|t| matches!(t.text, "stack" | "getStackTrace" | "backtrace" | "caller"));
+            let asked = traced || near(tokens, at).iter().any(|t| t.is_word() && ASKS.contains(&t.text));
+            if (runner || traced) && asked {
                 report.refuse(
                     Code::TampersRunner,
                     view.path,
@@ -314,7 +321,15 @@ fn reads(view: &View<'_>, tests: &[&str], report: &mut Report) {
                         .iter()
                         .any(|path| path.starts_with(&format!("{dir}/")) || path.contains(&format!("/{dir}/")))
             });
-            let read = near(tokens, at).iter().any(|t| t.is_word() && READS.contains(&t.text));
+            // The name of a folder is an ordinary word, so only opening it on the same line tells.
+            let loads = ["import", "from", "include", "load", "exec", "eval", "read", "require"];
+            let read = near(tokens, at).iter().any(|t| {
+                t.is_word() && READS.contains(&t.text) && (file || (t.line == token.line && !loads.contains(&t.text)))
+            }) || (folder
+                && plain.contains('/')
+                && at > 1
+                && matches!(tokens[at - 2].text, "require" | "import" | "include_str"))
+                || (folder && plain.contains('/') && at > 0 && tokens[at - 1].is("from"));
             if (file || folder) && read {
                 report.refuse(
                     Code::TampersRunner,
@@ -350,7 +365,20 @@ fn reads(view: &View<'_>, tests: &[&str], report: &mut Report) {
         "debug_backtrace",
     ] {
         for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
-            report.flag(Code::SpecialCasesTests, view.path, view.line(at), format!("`{pattern}` asks who calls"));
+            let around = near(&view.new.tokens, at);
+            let takes = |t: &Token<'_>| {
+                matches!(t.text, "f_locals" | "f_globals" | "co_name" | "co_filename" | "local_variables" | "binding")
+            };
+            if around.iter().any(takes) {
+                report.refuse(
+                    Code::TampersRunner,
+                    view.path,
+                    view.line(at),
+                    format!("`{pattern}` reads what the caller holds"),
+                );
+            } else {
+                report.flag(Code::SpecialCasesTests, view.path, view.line(at), format!("`{pattern}` asks who calls"));
+            }
         }
     }
 }

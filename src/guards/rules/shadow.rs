@@ -113,10 +113,10 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         let top = parts[0];
         let python = name.ends_with(".py") || name.ends_with(".pyc") || name.ends_with(".so");
         // Roots on the import path: the repository, `src`, and the folders of tests.
-        let depth = if top == "src" || top == "lib" || matches!(view.role, Role::Test | Role::TestData) {
+        let depth = if matches!(view.role, Role::Test | Role::TestData) {
             parts.len() - 1
         } else {
-            0
+            usize::from(parts.len() > 1 && matches!(top, "src" | "lib"))
         };
         let module = if parts.len() - 1 > depth { parts[depth] } else { stem };
         let package_known = scene

@@ -38,7 +38,8 @@ const HOOKS: [&str; 26] = [
     "TestInitialize",
 ];
 /// Ways to take over which tests run or how they report.
-const TAKE_OVER: [&str; 14] = [
+const TAKE_OVER: [&str; 15] = [
+    "pytest_plugins",
     "def load_tests",
     "def run",
     "def __getattribute__",
@@ -176,8 +177,10 @@ fn bound(lang: Lang, line: &str) -> Vec<(String, String)> {
             let at = rest.iter().position(|w| *w == "import").unwrap_or(rest.len());
             with(last_names(&rest[(at + 1).min(rest.len())..]), rest[..at].join(" "))
         }
-        (Lang::Python, ["def" | "class", name, ..]) => vec![((*name).to_string(), "def".to_string())],
-        (Lang::Python | Lang::Ruby, [name, "=", rest @ ..]) if plain(name) => {
+        (Lang::Python, ["def" | "class", name, ..]) | (Lang::Js, ["function" | "class", name, ..]) => {
+            vec![((*name).to_string(), "def".to_string())]
+        }
+        (Lang::Python | Lang::Ruby | Lang::Js, [name, "=", rest @ ..]) if plain(name) => {
             vec![((*name).to_string(), rest.join(" "))]
         }
         (Lang::Js, ["const" | "let" | "var" | "import", rest @ ..]) => {
@@ -191,8 +194,6 @@ fn bound(lang: Lang, line: &str) -> Vec<(String, String)> {
                 .replace("node:", "");
             with(last_names(&rest[..at]), source)
         }
-        (Lang::Js, ["function", name, ..]) => vec![((*name).to_string(), "def".to_string())],
-        (Lang::Js, [name, "=", rest @ ..]) if plain(name) => vec![((*name).to_string(), rest.join(" "))],
         (Lang::Rust, ["use", rest @ ..]) => {
             let names = rest
                 .split(|w| matches!(*w, "," | "{" | "}" | ";"))
@@ -212,11 +213,14 @@ fn rebound(view: &View<'_>, report: &mut Report) {
     for (name, sources) in &new {
         let before = old.get(name);
         let fresh = sources.iter().any(|source| before.is_none_or(|known| !known.contains(source)));
-        if fresh
-            && (before.is_some()
-                || (BUILT_IN.contains(&name.as_str())
-                    && !matches!(name.as_str(), "pytest" | "unittest" | "test" | "describe" | "it" | "expect")))
-        {
+        // A test framework may be imported by its own names; nothing else may take them.
+        let framework = sources.iter().all(|source| {
+            ["test", "jest", "chai", "assert", "mocha", "expect", "use"].iter().any(|word| source.contains(word))
+                && !source.contains('/')
+                || source.contains("assert/strict")
+                || source.contains("@jest/")
+        });
+        if fresh && (before.is_some() || (BUILT_IN.contains(&name.as_str()) && !framework)) {
             report.refuse(
                 Code::WeakensTest,
                 view.path,
@@ -275,6 +279,16 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         return;
     }
     for (line_text, line) in &added {
+        let leaves = matches!(line_text.as_str(), "return" | "return ;" | "return next" | "__END__")
+            || line_text.starts_with("# if");
+        if leaves || acts_at_once(view, line_text, *line) {
+            report.refuse(
+                Code::WeakensTest,
+                view.path,
+                *line,
+                format!("`{line_text}` acts on the tests of the file when it is loaded"),
+            );
+        }
         let words: Vec<&str> = line_text.split(' ').collect();
         // A hook is named where it is defined or called with a body, not where a string mentions it.
         let hook = words.iter().enumerate().any(|(at, word)| {
@@ -299,6 +313,22 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
             report.refuse(Code::PermissionNeeded, view.path, *line, format!("`{line_text}` acts on existing tests"));
         }
     }
+}
+
+/// Whether an added line of Python is a statement that runs on import, other than a definition.
+fn acts_at_once(view: &View<'_>, text: &str, line: u32) -> bool {
+    if view.lang != Lang::Python || view.new.tokens.iter().find(|t| t.line == line).is_none_or(|t| t.col > 0) {
+        return false;
+    }
+    let mut words = text.split(' ');
+    let first = words.next().unwrap_or_default();
+    let defines = matches!(
+        first,
+        "import" | "from" | "def" | "async" | "class" | "@" | ")" | "]" | "}" | "else" | "except" | "try"
+    ) || text.starts_with("if __name__")
+        || text.starts_with("if TYPE_CHECKING");
+    let second = words.next().unwrap_or_default();
+    !(defines || matches!(second, "=" | ":") || first.starts_with(['"', '\'']))
 }
 
 /// Whether an import line takes the same names and more from the same place.

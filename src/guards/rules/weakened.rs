@@ -16,11 +16,28 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         for (index, old) in view.old.cases.iter().enumerate() {
             let nth = view.old.cases[..index].iter().filter(|other| other.name == old.name).count();
             let Some(new) = view.new.cases.iter().filter(|new| new.name == old.name).nth(nth) else { continue };
+            if depth(view.lang, &view.new.tokens, new) > depth(view.lang, &view.old.tokens, old) {
+                let reason =
+                    format!("the test `{}` now stands inside something that decides whether it runs", old.name);
+                report.refuse(Code::WeakensTest, view.path, new.line, reason);
+            }
             if old.text(&view.old.tokens) != new.text(&view.new.tokens) || moved_indent(view, old, new) {
                 compare(view, old, new, scene, report);
             }
         }
     }
+}
+
+/// How deep a test stands in blocks.
+fn depth(lang: Lang, tokens: &[Token<'_>], case: &Case) -> i64 {
+    if lang == Lang::Python {
+        return i64::from(tokens[case.first].col);
+    }
+    tokens[..case.first].iter().filter(|t| t.kind == Kind::Punct).fold(0, |depth, token| match token.text {
+        "{" => depth + 1,
+        "}" => depth - 1,
+        _ => depth,
+    })
 }
 
 /// In Python the nesting of a line is part of what it does.
@@ -81,6 +98,10 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
         .any(|text| !old_asserts.iter().any(|assert| assert.contains(text.as_str()) || text.contains(assert.as_str())));
     if other && telling.is_empty() {
         weak(format!("what `{name}` does before it asserts is changed"));
+    }
+    let values = |tokens: &[Token<'_>]| tokens.iter().filter(|t| matches!(t.kind, Kind::Str | Kind::Number)).count();
+    if telling.is_empty() && values(new) < values(old) {
+        report.refuse(Code::DeletesTest, view.path, line, format!("values that `{name}` tries are gone"));
     }
     if catches(new) > catches(old) {
         report.refuse(Code::SwallowsError, view.path, line, format!("errors in the test `{name}` are caught"));
@@ -298,7 +319,7 @@ fn chain_end(tokens: &[Token<'_>], at: usize) -> usize {
             _ if token.is_word()
                 && (tokens[index - 1].is(".") || tokens[index - 1].is("::") || tokens[index - 1].is("?.")) =>
             {
-                index += 1
+                index += 1;
             }
             _ => break,
         }
