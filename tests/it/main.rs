@@ -2,4 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot go on fails its test")]
 
 mod common;
+mod demo;
 mod harness;
+mod reference;
+mod schemas;
