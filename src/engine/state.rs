@@ -206,8 +206,6 @@ pub struct State {
     pub closed_issues: BTreeSet<String>,
     /// State ids seen, with how often.
     pub state_ids: BTreeMap<String, u32>,
-    /// Fingerprints of every proposal so far.
-    pub fingerprints: Vec<String>,
     /// The proof that ended the loop, or the last attempt.
     pub proof: Option<Proof>,
     pub stop: Option<Stop>,
@@ -246,7 +244,6 @@ impl State {
             open_issues: Vec::new(),
             closed_issues: BTreeSet::new(),
             state_ids: BTreeMap::new(),
-            fingerprints: Vec::new(),
             proof: None,
             stop: None,
             landing: None,
@@ -501,11 +498,6 @@ impl State {
                 }
             }
             Event::ProposalPrepared { id, prepared } => {
-                let fingerprint = match &**prepared {
-                    Prepared::Ready { fingerprint, .. } => Some(fingerprint.clone()),
-                    Prepared::Refused { fingerprint, .. } => fingerprint.clone(),
-                };
-                self.fingerprints.extend(fingerprint);
                 self.with_candidate(id, |candidate| candidate.prepared = Some((**prepared).clone()));
             }
             Event::ProposalRanked { ranked } => {
@@ -597,6 +589,25 @@ impl State {
                 self.ended_at = Some(at);
             }
         }
+    }
+
+    /// Returns the fingerprints of the proposals that would fare no better a second time: those a guard refused, those
+    /// that lost their trial on the tree the loop stands on now, and those of the present round. What only lost to a
+    /// better one, or was never tried, may come again: it can be the other half of the goal.
+    pub fn hopeless_fingerprints(&self) -> Vec<String> {
+        let of = |iteration: &Iteration, candidate: &Candidate| match (&candidate.prepared, &candidate.trial) {
+            (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
+            (Some(Prepared::Ready { fingerprint, .. }), trial) => {
+                let same_base = !iteration.accepted && iteration.tree == self.head_tree;
+                let lost = same_base && trial.as_ref().is_some_and(|trial| !trial.outcome.acceptable());
+                (lost || iteration.ended_at.is_none()).then(|| fingerprint.clone())
+            }
+            (None, _) => None,
+        };
+        let candidates = |iteration: &'_ Iteration| -> Vec<String> {
+            iteration.candidates.iter().flatten().filter_map(|candidate| of(iteration, candidate)).collect()
+        };
+        self.iterations.iter().flat_map(candidates).collect()
     }
 
     /// Credits the last accepted round with the issues that this evaluation no longer sees, where they had a file and

@@ -72,7 +72,7 @@ impl Runtime<'_> {
                 scope: &plan.limits.scope,
                 max_lines: plan.method.max_patch_lines as usize,
                 goal_adds_tests: goal_adds_tests(&plan.goal),
-                earlier: &self.state.fingerprints,
+                earlier: &self.state.hopeless_fingerprints(),
             },
         );
         let fingerprint = guards::fingerprint(&rebuilt.change);
@@ -312,6 +312,10 @@ fn finish_trial(
 }
 
 fn finding_text(finding: &guards::Finding) -> String {
+    // Some findings are about the change as a whole.
+    if finding.path.is_empty() {
+        return finding.reason.clone();
+    }
     match finding.line {
         Some(line) => format!("{}:{line}: {}", finding.path, finding.reason),
         None => format!("{}: {}", finding.path, finding.reason),
