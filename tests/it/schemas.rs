@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::CommandFactory;
 use loop_companion::cli::Arguments;
 use loop_companion::demo;
 use loop_companion::error::ErrorDocument;
-use loop_companion::operations::{DetectReport, ModelReport, PlanReport, PreflightReport, StopReport};
-use loop_companion::report::{ResultReport, SCHEMA_VERSION, StatusReport};
-use loop_companion::scripted::ScriptedServer;
+use loop_companion::operations::{
+    DetectReport, Launched, ModelReport, PlanReport, PreflightReport, PruneReport, StopReport,
+};
+use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatusReport};
+use loop_companion::scripted::{Reply, ScriptedServer};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -32,6 +35,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("detect", schema_of::<DetectReport>()),
         ("model", schema_of::<ModelReport>()),
         ("stop", schema_of::<StopReport>()),
+        ("launched", schema_of::<Launched>()),
+        ("history", schema_of::<HistoryReport>()),
+        ("prune", schema_of::<PruneReport>()),
         ("error", schema_of::<ErrorDocument>()),
     ]
 }
@@ -136,6 +142,8 @@ fn every_reporting_command_prints_one_document_that_fits_its_schema() {
     let environment = TestEnvironment::new(&server);
     let ground = ground(&environment, "sample");
     ground.fits("status", 0, "status-none");
+    ground.fits("wait", 2, "status-none");
+    assert_eq!(ground.fits("history", 0, "history")["runs"], json!([]));
     assert_eq!(ground.fits("preflight", 0, "preflight")["ok"], true);
     assert_eq!(ground.fits("detect", 0, "detect")["proposals"].as_array().map(Vec::is_empty), Some(false));
     ground.fits("model", 0, "model");
@@ -162,6 +170,30 @@ fn every_reporting_command_prints_one_document_that_fits_its_schema() {
     assert_eq!(result["landed"], true);
     let first = ground.fits("result --iteration 1", 0, "result");
     assert!(first["proposals"].as_array().unwrap().len() < result["proposals"].as_array().unwrap().len());
+
+    assert_eq!(ground.fits("wait", 0, "loop-state")["stopReason"], "goal-met");
+    assert_eq!(ground.fits("history", 0, "history")["runs"][0]["stopReason"], "goal-met");
+    assert_eq!(ground.fits("prune --keep 0", 0, "prune")["removed"], json!([met["runId"]]));
+    ground.fits("status", 0, "status-none");
+    environment.assert_no_processes();
+}
+
+#[test]
+fn a_loop_on_its_own_is_announced_and_stopped_with_documents_that_fit_their_schemas() {
+    let server = ScriptedServer::start(|_| Reply::hang()).unwrap();
+    let environment = TestEnvironment::new(&server);
+    let ground = ground(&environment, "sample");
+    let launched = ground.start(&["--background"], 0);
+    assert_fits("launched", &launched);
+    server.wait_for_requests(1, Duration::from_secs(60)).unwrap();
+    let running = ground.fits("status", 0, "loop-state");
+    assert_eq!((&running["status"], &running["runId"]), (&json!("running"), &launched["runId"]));
+    assert_eq!(running["worker"]["pid"], launched["pid"]);
+    assert_eq!(ground.fits("wait --timeout 1ms", 124, "loop-state")["status"], "running");
+    assert_eq!(ground.fits("model gpt-5.5", 0, "model")["running"], true);
+    assert_eq!(ground.fits("start --yes --goal g --test-cmd true", 4, "error")["error"]["code"], "held");
+    assert_eq!(ground.fits("stop", 0, "stop")["stopped"], true);
+    assert_eq!(ground.fits("status", 0, "loop-state")["stopReason"], "user-stopped");
     environment.assert_no_processes();
 }
 
@@ -188,7 +220,20 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
     let command = Arguments::command();
     let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     // `demo` has its test in demo.rs; the others are above.
-    let tested =
-        ["start", "status", "result", "iterate", "resume", "stop", "model", "preflight", "detect", "demo"].into();
-    assert_eq!(known, tested);
+    let tested = [
+        "start",
+        "status",
+        "result",
+        "iterate",
+        "resume",
+        "wait",
+        "stop",
+        "history",
+        "prune",
+        "model",
+        "preflight",
+        "detect",
+        "demo",
+    ];
+    assert_eq!(known, BTreeSet::from(tested));
 }
