@@ -1,7 +1,8 @@
-// Draws docs/demo.svg from a real run:  node docs/picture.mjs
+// Draws docs/demo.svg from a real run:  node docs/picture.mjs [PROGRAM]
 //
-// Builds and runs the demo, keeps the lines a reader needs (the plan is left out, which the picture says), and writes
-// them as an SVG. The words are the program's own; only the colours are the picture's.
+// Runs the demo (of PROGRAM, or built for it), keeps the lines a reader needs (the plan is left out, which the picture
+// says), and writes them as an SVG. The words are the program's own, but for shortened paths; the colours are the
+// picture's.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +12,8 @@ import { fileURLToPath } from "node:url";
 const COLUMNS = 100;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(mkdtempSync(join(tmpdir(), "cloop-picture-")), "demo");
-const run = spawnSync("sh", ["-c", 'cargo run --quiet --release -- demo "$1" 2>&1', "sh", folder], {
+const program = process.argv[2] ? `'${process.argv[2]}'` : "cargo run --quiet --release --";
+const run = spawnSync("sh", ["-c", `${program} demo "$1" 2>&1`, "sh", folder], {
   cwd: root,
   encoding: "utf8",
   maxBuffer: 1 << 26,
