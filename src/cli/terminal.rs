@@ -36,7 +36,8 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            // A person reads these: broken between words, the rest indented. A log keeps one line for each.
+            Some(bar) => bar.println(report::wrap("", "    ", text).trim_end()),
             None => eprintln!("{text}"),
         }
     }

@@ -9,6 +9,8 @@ mod policy;
 pub mod ranking;
 pub mod state;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank};
 pub use state::State;

@@ -357,7 +357,9 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
             ),
         ));
     }
-    for flag in &proposal.flags {
+    // Of what refused a proposal the first finding is its reason; the rest is in `--json`.
+    let flags = if proposal.trial.is_none() && proposal.code.is_some() { &[][..] } else { &proposal.flags[..] };
+    for flag in flags {
         text.push_str(&wrap(
             "  ",
             "  ",

@@ -73,8 +73,7 @@ impl Runtime<'_> {
         let number = self.state.used.calls + 1;
         let index = self.iteration_index();
         let name = call_name(number, kind);
-        let folder = self.run.iteration_dir(index)?.join(&name);
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let folder = self.run.folder(index, &name)?;
         let settings = self.state.plan.codex.clone();
         let left = time_for_calls_ms(&self.state, Timestamp::now());
         let request = CallRequest {
@@ -306,7 +305,7 @@ impl Runtime<'_> {
     }
 
     fn store_proposal(&self, proposal: Proposal, patch_file: String) -> anyhow::Result<Proposed> {
-        self.write_in_folder(&patch_file, proposal.patch.as_bytes())?;
+        self.write(&patch_file, proposal.patch.as_bytes())?;
         Ok(Proposed {
             id: proposal.id,
             approach: proposal.approach,

@@ -53,7 +53,7 @@ impl Runtime<'_> {
                     RefusalCode::TouchesLoopState => Code::TouchesLoopState,
                 };
                 let name = format!("proposals/{}.refusal.json", candidate.proposed.id);
-                self.write_in_folder(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
+                self.write(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
                 return Ok(refuse(code, refusal.to_string()));
             }
         };
@@ -110,7 +110,7 @@ impl Runtime<'_> {
             return Ok(refuse(Code::DoesNotApply, format!("git does not take the rebuilt patch: {cause}")));
         }
         let diff_file = format!("proposals/{}.patch", candidate.proposed.id);
-        self.write_in_folder(&diff_file, &diff)?;
+        self.write(&diff_file, &diff)?;
         let (added, removed) = count_lines(&diff);
         Ok(Prepared::Ready {
             tree,
@@ -124,16 +124,6 @@ impl Runtime<'_> {
             permitted: judgement.permitted,
             fingerprint,
         })
-    }
-
-    /// Writes an artefact in a sub-folder of the iteration's folder.
-    pub(super) fn write_in_folder(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let dir = self.run.iteration_dir(self.iteration_index())?;
-        if let Some(parent) = std::path::Path::new(name).parent() {
-            let parent = dir.join(parent);
-            std::fs::create_dir_all(&parent).with_context(|| format!("create {}", parent.display()))?;
-        }
-        self.write(name, bytes).map(drop)
     }
 
     /// Runs the checks on a candidate and compares them with the best state's.

@@ -95,8 +95,7 @@ impl Runtime<'_> {
         tree: &str,
         label: &str,
     ) -> anyhow::Result<CheckOutcome> {
-        let logs = self.run.iteration_dir(self.iteration_index())?.join("checks");
-        std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+        let logs = self.run.folder(self.iteration_index(), "checks")?;
         let mut receipts = Receipts::new();
         for (name, command) in commands {
             let limit = self.state.plan.checks.timeout_ms.min(self.time_left_ms().max(1));

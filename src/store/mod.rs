@@ -239,9 +239,19 @@ impl Run {
         Ok(dir)
     }
 
-    /// Writes an artefact of an iteration, atomically and synced.
+    /// Returns a folder below an iteration's, created if missing.
+    pub fn folder(&self, index: u32, name: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.iteration_dir(index)?.join(name);
+        files::create_private_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Writes an artefact of an iteration, atomically and synced; the folder it names is created if missing.
     pub fn write(&self, index: u32, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.iteration_dir(index)?.join(name);
+        if let Some(parent) = path.parent() {
+            files::create_private_dir(parent)?;
+        }
         write_atomic(&path, bytes)?;
         Ok(path)
     }

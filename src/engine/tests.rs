@@ -1,0 +1,568 @@
+//! The loop without a process: a simulator answers every effect with events, and the rules are read off where it ends.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use pretty_assertions::assert_eq;
+use proptest::prelude::*;
+
+use super::compare::tests::receipt;
+use super::event::{
+    Baseline, CallEnd, CallFailure, Event, FailureClass, Place, PlaceKind, Prepared, Proof, Proposed, Ranked, Record,
+    Started, Tokens, Trial, TrialOutcome, Worker,
+};
+use super::state::State;
+use super::{Effect, StopReason, decide};
+use crate::answers::{Evaluation, Level, OpenIssue, Ranking, Severity, Verdict, Winner};
+use crate::guards::Code;
+use crate::plan::{
+    Budget, CallKind, Checks, CodexSettings, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where,
+};
+
+fn plan() -> Plan {
+    Plan {
+        goal: "goal".into(),
+        acceptance_criteria: vec!["`t` exits 0".into()],
+        measurable: true,
+        root: "/r".into(),
+        check_dir: String::new(),
+        checks: Checks { test: Some("t".into()), timeout_ms: 1000, ..Checks::default() },
+        budget: Budget {
+            max_iterations: 20,
+            max_time_ms: 3_600_000,
+            max_calls: 200,
+            max_tokens: None,
+            codex_timeout_ms: 60_000,
+        },
+        method: Method {
+            nproposals: 3,
+            propose: Propose::Diff,
+            trial: TrialOrder::Auto,
+            place: Where::Auto,
+            setup_command: None,
+            jobs: 1,
+            max_patch_lines: 100,
+        },
+        limits: Limits::default(),
+        codex: CodexSettings::default(),
+        dry_run: false,
+    }
+}
+
+fn evaluation(verdict: Verdict) -> Evaluation {
+    Evaluation {
+        verdict,
+        distance_from_goal: if verdict == Verdict::GoalMet { 0.0 } else { 0.5 },
+        open_issues: Vec::new(),
+        passing_tests: None,
+        failing_tests: None,
+        type_errors: None,
+        lint_errors: None,
+        completion_claim: verdict == Verdict::GoalMet,
+        rationale: "because".into(),
+    }
+}
+
+/// How one proposal fares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Refused(Code),
+    /// Tried, with this outcome and this many tests failing afterwards.
+    Tried(TrialOutcome, u32),
+}
+
+/// Plays the world: what Codex answers and what the checks show, each list's last entry repeating.
+struct World {
+    state: State,
+    records: Vec<Record>,
+    now: Timestamp,
+    /// Failing tests at the start.
+    failing: u32,
+    evaluations: VecDeque<Evaluation>,
+    second: Evaluation,
+    rounds: VecDeque<Vec<Fate>>,
+    failures: VecDeque<Option<FailureClass>>,
+    asked: Vec<CallKind>,
+    proven: bool,
+    step: SignedDuration,
+}
+
+fn next<T: Clone>(queue: &mut VecDeque<T>) -> Option<T> {
+    if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() }
+}
+
+fn receipts(failing: u32) -> Vec<crate::checks::Receipt> {
+    const NAMES: [&str; 10] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
+    let (failed, passed) = NAMES.split_at(failing as usize);
+    vec![receipt(passed, failed)]
+}
+
+impl World {
+    fn new(plan: Plan, failing: u32) -> Self {
+        let started = Started {
+            format: 1,
+            run_id: "run".into(),
+            goal_hash: plan.goal_hash(),
+            plan_hash: plan.hash(),
+            plan,
+            seed_tree: "seed".into(),
+            seed_commit: "c0".into(),
+            head: "c0".into(),
+            version: "0".into(),
+            codex_version: "0".into(),
+        };
+        let record = Record { seq: 1, at: Timestamp::UNIX_EPOCH, event: Event::Started(Box::new(started)) };
+        let state = State::begin(&record).unwrap();
+        let mut world = Self {
+            state,
+            records: vec![record],
+            now: Timestamp::UNIX_EPOCH,
+            failing,
+            evaluations: VecDeque::from([evaluation(Verdict::InProgress)]),
+            second: evaluation(Verdict::GoalMet),
+            rounds: VecDeque::from([vec![Fate::Tried(TrialOutcome::NoProgress, failing)]]),
+            failures: VecDeque::from([None]),
+            asked: Vec::new(),
+            proven: true,
+            step: SignedDuration::from_secs(1),
+        };
+        world.emit(Event::WorkerStarted(Worker { pid: 1, start_time: None, log: None }));
+        world
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.now = self.now.saturating_add(self.step).unwrap();
+        let record = Record { seq: self.records.len() as u64 + 1, at: self.now, event };
+        self.state.apply(&record);
+        self.records.push(record);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let index = self.state.iterations.last().map_or(0, |iteration| iteration.index);
+        match effect {
+            Effect::TakeBaseline => {
+                let baseline = Baseline {
+                    place: Place { kind: PlaceKind::Worktree, path: "/w".into(), reason: None },
+                    receipts: receipts(self.failing),
+                    flaky: BTreeSet::new(),
+                    known_red: BTreeSet::new(),
+                    check_writes: BTreeSet::new(),
+                    duration_ms: 10,
+                    unusable: None,
+                };
+                self.emit(Event::BaselineTaken { baseline: Box::new(baseline) });
+            }
+            Effect::StartIteration { index, closing } => self.emit(Event::IterationStarted { index, closing }),
+            Effect::Ask { kind, repair, .. } => {
+                self.asked.push(kind);
+                let call = self.state.used.calls + 1;
+                let (model, effort) = (None, "high".to_owned());
+                self.emit(Event::CallStarted { call, kind, repair, prompt_chars: 4, model, effort });
+                let end = match next(&mut self.failures).flatten() {
+                    None => CallEnd::Answered { answer_file: "a".into() },
+                    Some(class) => CallEnd::Failed { failure: CallFailure::new(class, "it failed"), answer_file: None },
+                };
+                let tokens = Tokens { input: 100, output: 10, ..Tokens::default() };
+                self.emit(Event::CallFinished { call, duration_ms: 1, tokens, end });
+            }
+            Effect::TakeAnswer { kind } => self.answer(kind, index),
+            Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
+            Effect::Wait { cause, until, message } => {
+                self.emit(Event::WaitStarted { cause, until, message });
+                self.now = self.now.max(until);
+                self.emit(Event::WaitFinished);
+            }
+            Effect::Prepare { id } => {
+                let prepared = match self.fate(&id) {
+                    Fate::Refused(code) => {
+                        Prepared::Refused { code, reason: "refused".into(), fingerprint: None, findings: vec![] }
+                    }
+                    Fate::Tried(..) => Prepared::Ready {
+                        tree: format!("tree-{id}"),
+                        diff_file: "d".into(),
+                        files_touched: vec![],
+                        modifies_tests: false,
+                        added: 1,
+                        removed: 1,
+                        matches: vec![],
+                        flags: vec![],
+                        permitted: vec![],
+                        fingerprint: id.clone(),
+                    },
+                };
+                self.emit(Event::ProposalPrepared { id, prepared: Box::new(prepared) });
+            }
+            Effect::Try { id } => {
+                self.emit(Event::TrialStarted { id: id.clone() });
+                let Fate::Tried(outcome, after) = self.fate(&id) else { panic!("{id} was refused and is tried") };
+                let before = crate::checks::failing(&self.state.head_receipts).len() as u32;
+                let trial = Trial {
+                    id: id.clone(),
+                    outcome,
+                    reason: "measured".into(),
+                    receipts: receipts(after),
+                    failing_before: before,
+                    failing_after: after,
+                    newly_passing: vec![],
+                    newly_failing: vec![],
+                    accepts_turned_green: 0,
+                    flaky: BTreeSet::new(),
+                    state_id: id,
+                    duration_ms: 1,
+                };
+                self.emit(Event::ProposalTried { trial: Box::new(trial) });
+            }
+            Effect::Accept { id } => {
+                let tree = format!("tree-{id}");
+                self.emit(Event::Accepted { id, tree, commit: "c".into() });
+            }
+            Effect::Prove => {
+                let tree = self.state.head_tree.clone();
+                let receipts = self.state.head_receipts.clone();
+                let failing = crate::checks::failing(&receipts).len();
+                let holds = failing == 0 && self.proven;
+                let proof = Proof {
+                    tree,
+                    holds,
+                    level: (holds && self.failing > 0).then_some(ProofLevel::Measured),
+                    reason: "shown".into(),
+                    receipts,
+                    seed_receipts: vec![],
+                    partial: vec![],
+                    permitted: vec![],
+                };
+                self.emit(Event::ProofFinished { proof: Box::new(proof) });
+            }
+            Effect::FinishIteration { index } => self.emit(Event::IterationFinished { index }),
+            Effect::Stop { reason, message, hint } => self.emit(Event::Stopped { reason, message, hint }),
+            Effect::Land => self.emit(Event::LandingFinished { landed: true, reason: "landed".into() }),
+            Effect::Finish => self.emit(Event::Finished),
+        }
+    }
+
+    /// What becomes of `rN-M`, proposal M of round N.
+    fn fate(&self, id: &str) -> Fate {
+        let (_, rest) = id.split_once('r').unwrap();
+        let (round, place) = rest.split_once('-').unwrap();
+        let round: usize = round.parse().unwrap();
+        let fates = self.rounds.get(round).or_else(|| self.rounds.back()).unwrap();
+        fates[place.parse::<usize>().unwrap()]
+    }
+
+    fn answer(&mut self, kind: CallKind, index: u32) {
+        match kind {
+            CallKind::Evaluate => {
+                let evaluation = next(&mut self.evaluations).unwrap();
+                self.emit(Event::Evaluated { evaluation });
+            }
+            CallKind::SecondEvaluation => self.emit(Event::SecondEvaluated { evaluation: self.second.clone() }),
+            CallKind::Suggest => {
+                let round = (index as usize - 1).min(self.rounds.len() - 1);
+                let proposals =
+                    (0..self.rounds[round].len()).map(|place| proposed(&format!("r{}-{place}", index - 1))).collect();
+                self.emit(Event::Suggested { proposals });
+            }
+            CallKind::Repair => self.emit(Event::PatchesMended { proposals: vec![] }),
+            CallKind::Rank => {
+                let ranking = Ranking {
+                    scores: vec![],
+                    winner: Winner { id: String::new(), justification: String::new(), confidence: 0.5 },
+                    rejections: vec![],
+                    tiebreaker: None,
+                };
+                self.emit(Event::ProposalRanked { ranked: Ranked { ranking } });
+            }
+        }
+    }
+
+    /// Runs to the end and returns why it ended.
+    fn run(&mut self) -> Option<StopReason> {
+        for _ in 0..5000 {
+            match decide(&self.state, self.now) {
+                None => return self.state.stop.as_ref().and_then(|stop| stop.reason),
+                Some(effect) => self.perform(effect),
+            }
+        }
+        panic!("the loop does not end: {:?}", self.state.iterations.last());
+    }
+}
+
+fn proposed(id: &str) -> Proposed {
+    Proposed {
+        id: id.into(),
+        approach: "a".into(),
+        justification: "j".into(),
+        estimated_risk: Level::Low,
+        estimated_impact: Level::Low,
+        test_change_justification: None,
+        review_notes: String::new(),
+        patch_file: "p".into(),
+    }
+}
+
+const BETTER: TrialOutcome = TrialOutcome::Better;
+
+#[test]
+fn a_measured_goal_ends_in_the_round_that_reached_it() {
+    let mut world = World::new(plan(), 2);
+    world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 1)], vec![Fate::Tried(BETTER, 0)]]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+    assert_eq!((world.state.used.iterations, world.state.trees.len()), (2, 3));
+    assert_eq!(world.asked, [CallKind::Evaluate, CallKind::Suggest, CallKind::Evaluate, CallKind::Suggest]);
+}
+
+#[test]
+fn criteria_in_words_need_the_evaluators_claim_before_the_proof_counts() {
+    let mut world = World::new(Plan { measurable: false, ..plan() }, 1);
+    world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 0)]]);
+    world.evaluations = VecDeque::from([evaluation(Verdict::InProgress), evaluation(Verdict::GoalMet)]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+    assert_eq!(world.asked, [CallKind::Evaluate, CallKind::Suggest, CallKind::Evaluate]);
+}
+
+#[test]
+fn the_last_round_of_the_budget_gets_a_closing_evaluation() {
+    let mut plan = Plan { measurable: false, ..plan() };
+    plan.budget.max_iterations = 1;
+    let mut world = World::new(plan, 1);
+    world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 0)]]);
+    world.evaluations = VecDeque::from([evaluation(Verdict::InProgress), evaluation(Verdict::GoalMet)]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+    assert_eq!(world.state.used.iterations, 1);
+    assert!(world.state.iterations[1].closing);
+}
+
+#[test]
+fn a_claim_on_failing_checks_is_refuted_and_the_loop_goes_on_to_suggest() {
+    let mut world = World::new(plan(), 1);
+    world.evaluations = VecDeque::from([evaluation(Verdict::GoalMet)]);
+    assert_eq!(world.run(), Some(StopReason::Converged));
+    assert!(world.state.iterations.iter().all(|iteration| iteration.refuted_claim.is_some()));
+    assert!(world.asked.contains(&CallKind::Suggest));
+}
+
+#[test]
+fn green_checks_that_never_showed_the_goal_need_a_second_evaluation() {
+    let mut world = World::new(plan(), 0);
+    world.evaluations = VecDeque::from([evaluation(Verdict::GoalMet)]);
+    assert_eq!(world.run(), Some(StopReason::AlreadyMet));
+    assert_eq!(world.asked, [CallKind::Evaluate, CallKind::SecondEvaluation]);
+    assert_eq!(world.state.proof.as_ref().unwrap().level, Some(ProofLevel::Reviewed));
+
+    let mut doubted = World::new(plan(), 0);
+    doubted.evaluations = VecDeque::from([evaluation(Verdict::GoalMet)]);
+    doubted.second = evaluation(Verdict::InProgress);
+    assert_eq!(doubted.run(), Some(StopReason::Converged));
+}
+
+#[test]
+fn a_second_evaluation_with_an_open_issue_of_weight_does_not_agree() {
+    let mut second = evaluation(Verdict::GoalMet);
+    second.open_issues.push(OpenIssue {
+        id: "criterion-1".into(),
+        severity: Severity::Medium,
+        summary: "missing".into(),
+        file: None,
+        line_start: None,
+        line_end: None,
+        recommendation: "add it".into(),
+    });
+    let mut world = World::new(plan(), 0);
+    world.evaluations = VecDeque::from([evaluation(Verdict::GoalMet)]);
+    world.second = second;
+    assert_ne!(world.run(), Some(StopReason::AlreadyMet));
+}
+
+#[test]
+fn three_rounds_without_progress_converge_and_two_without_a_usable_patch_stop() {
+    let mut stuck = World::new(plan(), 2);
+    assert_eq!(stuck.run(), Some(StopReason::Converged));
+    assert_eq!(stuck.state.used.iterations, 3);
+    let mut refused = World::new(plan(), 2);
+    refused.rounds = VecDeque::from([vec![Fate::Refused(Code::WeakensTest), Fate::Refused(Code::Duplicate)]]);
+    assert_eq!(refused.run(), Some(StopReason::NoUsableProposals));
+    assert_eq!(refused.state.used.iterations, 2);
+    let mut empty = World::new(plan(), 2);
+    empty.rounds = VecDeque::from([vec![]]);
+    assert_eq!(empty.run(), Some(StopReason::NoUsableProposals));
+}
+
+#[test]
+fn what_does_not_apply_goes_back_to_the_model_once() {
+    let mut world = World::new(plan(), 2);
+    world.rounds = VecDeque::from([vec![Fate::Refused(Code::DoesNotApply)]]);
+    world.run();
+    let repairs = world.asked.iter().filter(|kind| **kind == CallKind::Repair).count();
+    assert_eq!((repairs, world.state.used.iterations), (2, 2));
+}
+
+#[test]
+fn blocked_once_goes_on_and_twice_running_stops() {
+    let mut world = World::new(plan(), 2);
+    world.evaluations = VecDeque::from([evaluation(Verdict::Blocked)]);
+    assert_eq!(world.run(), Some(StopReason::Blocked));
+    assert_eq!(world.asked, [CallKind::Evaluate, CallKind::Suggest, CallKind::Evaluate]);
+}
+
+#[test]
+fn one_survivor_needs_no_judge_and_two_do() {
+    let mut one = World::new(plan(), 1);
+    one.rounds = VecDeque::from([vec![Fate::Tried(TrialOutcome::Worse, 3), Fate::Tried(BETTER, 0)]]);
+    assert_eq!(one.run(), Some(StopReason::GoalMet));
+    assert!(!one.asked.contains(&CallKind::Rank));
+    let mut two = World::new(plan(), 1);
+    two.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 0), Fate::Tried(BETTER, 0)]]);
+    assert_eq!(two.run(), Some(StopReason::GoalMet));
+    assert!(two.asked.contains(&CallKind::Rank));
+}
+
+#[test]
+fn ranked_first_a_failed_favourite_costs_a_trial_and_not_the_round() {
+    let mut plan = plan();
+    plan.method.trial = TrialOrder::AfterRank;
+    let mut world = World::new(plan, 1);
+    world.rounds = VecDeque::from([vec![Fate::Tried(TrialOutcome::Worse, 3), Fate::Tried(BETTER, 0)]]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+    assert_eq!(world.state.used.iterations, 1);
+    assert!(world.asked.contains(&CallKind::Rank));
+}
+
+#[test]
+fn every_budget_stops_with_its_own_reason() {
+    let ended = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = plan();
+        change(&mut plan);
+        let mut world = World::new(plan, 9);
+        let progress = |n: u32| vec![Fate::Tried(BETTER, 8 - n.min(7))];
+        world.rounds = (0..30).map(progress).collect();
+        (world.run(), world.state.used.clone())
+    };
+    let (reason, used) = ended(&|plan| plan.budget.max_iterations = 2);
+    assert_eq!((reason, used.iterations), (Some(StopReason::BudgetIterations), 2));
+    let (reason, used) = ended(&|plan| plan.budget.max_calls = 3);
+    assert_eq!((reason, used.calls), (Some(StopReason::BudgetCalls), 3));
+    let (reason, used) = ended(&|plan| plan.budget.max_tokens = Some(500));
+    assert_eq!(reason, Some(StopReason::BudgetTokens));
+    assert!(used.tokens.total() < 500 + 110);
+    let (reason, used) = ended(&|plan| plan.budget.max_time_ms = 20_000);
+    assert_eq!(reason, Some(StopReason::BudgetTime));
+    assert!(used.time_ms <= 25_000, "{used:?}");
+}
+
+#[test]
+fn infrastructure_failures_never_count_as_rounds_without_progress() {
+    let mut world = World::new(plan(), 2);
+    world.failures = VecDeque::from([Some(FailureClass::Refused)]);
+    assert_eq!(world.run(), Some(StopReason::CodexUnavailable));
+    assert_eq!(world.state.stalled_for(), 0);
+}
+
+#[test]
+fn failures_of_the_account_stop_at_once_and_passing_ones_are_waited_out() {
+    for class in [FailureClass::SignIn, FailureClass::Quota, FailureClass::Config] {
+        let mut world = World::new(plan(), 2);
+        world.failures = VecDeque::from([Some(class)]);
+        assert_eq!((world.run(), world.asked.len()), (Some(StopReason::CodexUnavailable), 1), "{class:?}");
+    }
+    let mut world = World::new(plan(), 1);
+    world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 0)]]);
+    let busy = Some(FailureClass::Overloaded);
+    world.failures = VecDeque::from([busy, busy, None]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        Just(Fate::Refused(Code::DoesNotApply)),
+        Just(Fate::Refused(Code::SkipsTest)),
+        (0u32..10).prop_map(|after| Fate::Tried(TrialOutcome::Better, after)),
+        (0u32..10).prop_map(|after| Fate::Tried(TrialOutcome::Worse, after)),
+        Just(Fate::Tried(TrialOutcome::Neutral, 3)),
+        Just(Fate::Tried(TrialOutcome::NoProgress, 3)),
+        Just(Fate::Tried(TrialOutcome::Vacuous, 0)),
+    ];
+    prop::collection::vec(fate, 0..4)
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    prop_oneof![Just(Verdict::GoalMet), Just(Verdict::InProgress), Just(Verdict::Blocked)]
+}
+
+fn failures() -> impl Strategy<Value = Option<FailureClass>> {
+    prop_oneof![
+        6 => Just(None),
+        1 => Just(Some(FailureClass::BadAnswer)),
+        1 => Just(Some(FailureClass::Overloaded)),
+        1 => Just(Some(FailureClass::TimedOut)),
+        1 => Just(Some(FailureClass::ContextTooLong)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_loop_ends_within_its_budgets_and_only_proof_makes_a_goal_met(
+        failing in 0u32..6,
+        rounds in prop::collection::vec(fates(), 1..6),
+        verdict in prop::collection::vec(verdicts(), 1..6),
+        failed in prop::collection::vec(failures(), 1..12),
+        proven in any::<bool>(),
+        measurable in any::<bool>(),
+        before in any::<bool>(),
+        max_iterations in 1u32..8,
+        max_calls in 1u32..30,
+    ) {
+        let mut plan = Plan { measurable, ..plan() };
+        plan.budget.max_iterations = max_iterations;
+        plan.budget.max_calls = max_calls;
+        plan.method.trial = if before { TrialOrder::BeforeRank } else { TrialOrder::AfterRank };
+        let mut world = World::new(plan, failing);
+        world.rounds = rounds.into();
+        world.evaluations = verdict.into_iter().map(evaluation).collect();
+        world.failures = failed.into();
+        world.proven = proven;
+        let reason = world.run();
+        prop_assert!(reason.is_some());
+        let used = &world.state.used;
+        prop_assert!(used.iterations <= max_iterations && used.calls <= max_calls, "{used:?}");
+        if matches!(reason, Some(StopReason::GoalMet | StopReason::AlreadyMet)) {
+            let proof = world.state.proof.as_ref().unwrap();
+            prop_assert!(proof.holds && proof.level.is_some() && proof.tree == world.state.head_tree);
+            prop_assert!(crate::checks::failing(&world.state.head_receipts).is_empty());
+        }
+        for iteration in &world.state.iterations {
+            if iteration.accepted {
+                let winner = iteration.candidate(iteration.winner.as_ref().unwrap()).unwrap();
+                prop_assert!(winner.trial.as_ref().unwrap().outcome.acceptable());
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_replays_to_a_state_that_goes_on_to_the_same_end(
+        rounds in prop::collection::vec(fates(), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let world = |rounds: &[Vec<Fate>]| {
+            let mut world = World::new(plan(), 3);
+            world.rounds = rounds.to_vec().into();
+            world.step = SignedDuration::ZERO;
+            world
+        };
+        let mut whole = world(&rounds);
+        let reason = whole.run();
+        let at = cut.index(whole.records.len()) + 1;
+        let mut resumed = world(&rounds);
+        resumed.records = whole.records[..at].to_vec();
+        resumed.state = State::replay(&resumed.records).unwrap();
+        prop_assert_eq!(resumed.run(), reason);
+        prop_assert_eq!(&resumed.state.head_tree, &whole.state.head_tree);
+        prop_assert_eq!(resumed.state.used.iterations, whole.state.used.iterations);
+        let folded = State::replay(&whole.records).unwrap();
+        prop_assert_eq!(&folded, &whole.state);
+        let json = serde_json::to_string(&whole.state).unwrap();
+        let read: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
+        prop_assert!(!read.is_empty());
+    }
+}
