@@ -423,6 +423,10 @@ fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
     if attempt.answer_file.is_some() {
         return Effect::TakeAnswer { kind };
     }
+    // What a dead worker's call came to has to be known before anything is decided about the next one.
+    if let Some(call) = state.call.as_ref().filter(|call| call.end.is_none()) {
+        return Effect::Ask { kind: call.kind, repair: call.repair, shrink: 0 };
+    }
     if let Some(over) = budget_over(state, now) {
         return over;
     }

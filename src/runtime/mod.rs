@@ -82,6 +82,10 @@ pub struct Runtime<'a> {
     alive: bool,
     /// What the running trial has shown, between its checks and its event.
     measured: Option<crate::engine::event::Trial>,
+    /// The tree that was last written into the user's work tree, while the loop works there.
+    standing: Option<String>,
+    /// What the runs of the baseline wrote.
+    baseline_runs: Vec<place::BaselineRun>,
     observer: &'a mut dyn Observer,
     /// Held for as long as the worker works.
     _lock: Lock,
@@ -171,6 +175,8 @@ impl<'a> Runtime<'a> {
             place: None,
             measured: None,
             alive: true,
+            standing: None,
+            baseline_runs: Vec::new(),
             face,
             writer,
             state,
@@ -212,8 +218,7 @@ impl<'a> Runtime<'a> {
         } else if let Some(worker) = &self.state.worker
             && let Ok(bytes) = serde_json::to_vec(worker)
         {
-            let path = self.face.path("loop.pid");
-            if std::fs::read(&path).ok().as_deref() != Some(&bytes[..]) {
+            if self.face.read("loop.pid").as_deref() != Some(&bytes[..]) {
                 let _ = self.face.write("loop.pid", &bytes);
             }
         }
@@ -257,7 +262,10 @@ impl<'a> Runtime<'a> {
                 if ending || self.state.stop.is_some() {
                     return Err(error);
                 }
-                self.stop_for(&error)?;
+                match error.downcast::<place::TreeChanged>() {
+                    Ok(changed) => self.stop_for_changed_tree(&changed)?,
+                    Err(error) => self.stop_for(&error)?,
+                }
             }
         }
     }
@@ -290,8 +298,9 @@ impl<'a> Runtime<'a> {
             return Ok(Some(format!("{name} does not carry its hash")));
         }
         // A missing or unreadable face is rebuilt from the journal; one that names another goal was edited.
-        let told = std::fs::read(self.face.path("loop-state.json"))
-            .ok()
+        let told = self
+            .face
+            .read("loop-state.json")
             .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
         if let Some(told) = told.filter(|told| told["runId"] == self.state.started.run_id.as_str()) {
             let same = told["goalHash"] == expected.as_str()

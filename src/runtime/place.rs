@@ -14,7 +14,7 @@ use crate::engine::StopReason;
 use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unusable};
 use crate::plan::Where;
 use crate::process::{self, Exit, FirstSignal, Spec};
-use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies};
+use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies, is_temporary};
 
 /// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
 /// so of copying; above it, working in place is the better bargain.
@@ -38,6 +38,12 @@ pub(super) struct TreeChanged {
     pub(super) paths: Vec<String>,
 }
 
+impl TreeChanged {
+    fn of(changed: &[ChangedPath]) -> Self {
+        Self { paths: changed.iter().map(|changed| changed.path.clone()).collect() }
+    }
+}
+
 impl std::fmt::Display for TreeChanged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown: Vec<&str> = self.paths.iter().take(3).map(String::as_str).collect();
@@ -50,6 +56,14 @@ impl std::fmt::Display for TreeChanged {
 }
 
 impl std::error::Error for TreeChanged {}
+
+/// What one run of a check wrote while the baseline was taken.
+pub(super) struct BaselineRun {
+    check: String,
+    /// Tree of what the folder held then, where it was the user's and something was put back.
+    copy: Option<String>,
+    wrote: Vec<ChangedPath>,
+}
 
 /// What one full run of the checks gave.
 pub(super) struct CheckOutcome {
@@ -112,7 +126,12 @@ impl Runtime<'_> {
                 pytest_addopts: self.pytest_addopts.as_deref(),
             };
             let mut receipt = run.run(&mut self.stop.watch())?;
-            receipt.wrote = self.restore(here, tree)?;
+            if self.state.baseline.is_none() && receipt.exit == Exit::Stopped && (!here || self.in_place()) {
+                // Nothing tells yet what the check wrote from what a person did meanwhile: both stay.
+                receipts.push(receipt);
+                return Ok(CheckOutcome { receipts, stopped: true });
+            }
+            receipt.wrote = self.restore(here, tree, name)?;
             let json = serde_json::to_vec_pretty(&receipt).context("write a receipt")?;
             self.write(&format!("checks/{label}-{name}.json"), &json)?;
             let stopped = receipt.exit == Exit::Stopped;
@@ -126,13 +145,18 @@ impl Runtime<'_> {
 
     /// Puts back what a check wrote; returns the paths. In the user's own tree a path that no check wrote at the
     /// baseline may be the user's: then both versions are kept and nothing is put back.
-    fn restore(&self, here: bool, tree: &str) -> anyhow::Result<Vec<String>> {
+    fn restore(&mut self, here: bool, tree: &str, check: &str) -> anyhow::Result<Vec<String>> {
+        let users = !here || self.in_place();
+        let baseline = self.state.baseline.is_none();
         let workspace = if here { self.workspace() } else { &self.user };
         let changed = workspace.changed_since(tree)?;
         if changed.is_empty() {
+            if baseline {
+                self.baseline_runs.push(BaselineRun { check: check.to_owned(), copy: None, wrote: changed });
+            }
             return Ok(Vec::new());
         }
-        let users = !here || self.in_place();
+        let mut copy = None;
         if users {
             if let Some(baseline) = &self.state.baseline {
                 let foreign = foreign_paths(&changed, &baseline.check_writes);
@@ -140,20 +164,61 @@ impl Runtime<'_> {
                     return Err(TreeChanged { paths: foreign }.into());
                 }
             } else {
-                // Before the baseline is known nothing tells a check's writes from a person's, so a copy is kept.
-                self.keep_copy(workspace, "before-restore")?;
+                // Before the baseline is known nothing tells a check's writes from a person's, so a copy is kept until
+                // other runs of the check have shown what it writes.
+                let found = workspace.snapshot()?;
+                self.keep_tree(&found, &format!("before-restore-{}", self.baseline_runs.len() + 1))?;
+                copy = Some(found);
             }
         }
         workspace.restore_paths(&changed, tree)?;
+        if baseline {
+            self.baseline_runs.push(BaselineRun { check: check.to_owned(), copy, wrote: changed.clone() });
+        }
         Ok(changed.into_iter().map(|changed| changed.path).collect())
+    }
+
+    /// Gives a person back what they changed in their tree while the baseline ran: what stood there after one run of a
+    /// check and after no other run of it. Returns the paths.
+    fn give_back(&mut self, seed: &str) -> anyhow::Result<Vec<String>> {
+        let runs = std::mem::take(&mut self.baseline_runs);
+        let mut given = Vec::new();
+        for (place, run) in runs.iter().enumerate() {
+            let Some(copy) = &run.copy else { continue };
+            let others = || runs.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, other)| other);
+            if !others().any(|other| other.check == run.check) {
+                continue;
+            }
+            let known = others().filter(|other| other.check == run.check).flat_map(|other| &other.wrote);
+            let known = known.map(|changed| changed.path.clone()).collect();
+            let theirs: BTreeSet<String> = foreign_paths(&run.wrote, &known).into_iter().collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            let now: BTreeSet<String> = self.user.changed_since(seed)?.into_iter().map(|one| one.path).collect();
+            // A path that they changed again since holds the newer version.
+            let back: Vec<ChangedPath> = run
+                .wrote
+                .iter()
+                .filter(|changed| theirs.contains(&changed.path) && !now.contains(&changed.path))
+                .cloned()
+                .collect();
+            self.user.restore_paths(&back, copy)?;
+            given.extend(theirs);
+        }
+        Ok(given)
     }
 
     /// Keeps what a folder holds now under a ref of the run.
     pub(super) fn keep_copy(&self, workspace: &Workspace, name: &str) -> anyhow::Result<String> {
         let tree = workspace.snapshot()?;
+        self.keep_tree(&tree, name)
+    }
+
+    fn keep_tree(&self, tree: &str, name: &str) -> anyhow::Result<String> {
         let started = &self.state.started;
         let message = super::ref_message(started, "The work tree as it was found.");
-        let commit = self.repository.commit(&tree, &[&started.seed_commit], &message)?;
+        let commit = self.repository.commit(tree, &[&started.seed_commit], &message)?;
         let reference = crate::workspace::kept_ref(&started.run_id, name);
         self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Any)?;
         Ok(reference)
@@ -166,7 +231,13 @@ impl Runtime<'_> {
         let commands = self.baseline_commands();
         let mut in_place = None;
         self.place = None;
-        if wish != Where::Worktree {
+        self.baseline_runs.clear();
+        let changed = self.user.changed_since(&seed)?;
+        if wish == Where::InPlace && !changed.is_empty() {
+            return Err(TreeChanged::of(&changed).into());
+        }
+        // In a tree that changed since the start the checks would show something else.
+        if wish != Where::Worktree && changed.is_empty() {
             let run = self.run_checks(false, &commands, &seed, "baseline-in-place")?;
             if run.stopped {
                 return Ok(());
@@ -317,7 +388,13 @@ impl Runtime<'_> {
         tree: &str,
     ) -> anyhow::Result<Option<Receipts>> {
         let took: u64 = first.iter().map(|receipt| receipt.duration_ms).sum();
-        if took > CHEAP_RERUN_MS || took > self.state.plan.budget.max_time_ms / 100 || commands.is_empty() {
+        let runs = &self.baseline_runs;
+        // Only another run tells whether it was the check that wrote into the user's tree.
+        let unclear = runs
+            .iter()
+            .any(|run| run.copy.is_some() && runs.iter().filter(|other| other.check == run.check).count() == 1);
+        let dear = took > CHEAP_RERUN_MS || took > self.state.plan.budget.max_time_ms / 100;
+        if commands.is_empty() || dear && !unclear {
             return Ok(None);
         }
         let run = self.run_checks(true, commands, tree, "baseline-repeat")?;
@@ -396,6 +473,9 @@ impl Runtime<'_> {
             checks.known_red.iter().cloned().collect()
         };
         let duration_ms = receipts.iter().map(|receipt| receipt.duration_ms).sum();
+        let seed = self.state.started.seed_tree.clone();
+        let theirs = self.give_back(&seed)?;
+        check_writes.retain(|path| !theirs.contains(path));
         let path = self.workspace().dir().display().to_string();
         let baseline = Baseline {
             place: PlaceRecord { kind, path, reason },
@@ -406,7 +486,11 @@ impl Runtime<'_> {
             duration_ms,
             unusable,
         };
-        self.emit(Event::BaselineTaken { baseline: Box::new(baseline) })
+        self.emit(Event::BaselineTaken { baseline: Box::new(baseline) })?;
+        if kind == PlaceKind::InPlace && !theirs.is_empty() {
+            return Err(TreeChanged { paths: theirs }.into());
+        }
+        Ok(())
     }
 
     /// Opens the place again after a restart, and brings it to the best state.
@@ -442,12 +526,25 @@ impl Runtime<'_> {
     /// Brings the user's tree from wherever a dead worker left it to `tree`: undoes a half-applied candidate,
     /// finishes a half-written step. A tree that holds something else is left alone.
     fn recover_in_place(&mut self, tree: &str) -> anyhow::Result<()> {
-        if self.user.changed_since(tree)?.is_empty() {
+        let changed = self.user.changed_since(tree)?;
+        // What a write left that was cut short; nobody else gives files such names.
+        let (ours, changed): (Vec<_>, Vec<_>) = changed.into_iter().partition(|one| is_temporary(&one.path));
+        self.user.restore_paths(&ours, tree)?;
+        if changed.is_empty() {
             return Ok(());
         }
         let mut trees: Vec<String> = self.state.trees.iter().rev().cloned().collect();
         if let Some(iteration) = self.state.current() {
             trees.extend(iteration.ready().iter().filter_map(|candidate| candidate.tree().map(str::to_owned)));
+        }
+        // What the proof's second run stands on: the best state with the seed's tests.
+        let best = self.repository.tree(&self.state.head_tree)?;
+        let seed = self.repository.tree(&self.state.started.seed_tree)?;
+        let plan = &self.state.plan;
+        let lines: Vec<String> = plan.checks.commands().into_iter().map(|(_, command)| command).collect();
+        let restored = crate::guards::restore_seed_tests(&seed, &best, &plan.limits.allow_change, &lines)?;
+        if !restored.change.is_empty() {
+            trees.push(self.repository.write_change(&self.state.head_tree, &restored.change)?);
         }
         for from in trees {
             if from == tree {
@@ -482,6 +579,10 @@ impl Runtime<'_> {
             if !foreign.is_empty() {
                 return Err(TreeChanged { paths: foreign }.into());
             }
+            // What checks are known to write was put back after each run, so this may be a person's after all.
+            if !self.user.changed_since(tree)?.is_empty() {
+                self.keep_copy(&self.user, &format!("before-event-{}", self.state.seq))?;
+            }
         }
         self.workspace().reset_to(tree)?;
         Ok(())
@@ -489,8 +590,16 @@ impl Runtime<'_> {
 
     /// Brings the folder from one tree to another.
     pub(super) fn move_tree(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        if self.in_place() {
+            self.standing = Some(from.to_owned());
+        }
         match self.workspace().materialise(from, to)? {
-            Written::Done(_) => Ok(()),
+            Written::Done(_) => {
+                if self.in_place() {
+                    self.standing = Some(to.to_owned());
+                }
+                Ok(())
+            }
             Written::Blocked(_) if !self.in_place() => {
                 self.workspace().reset_to(to)?;
                 Ok(())

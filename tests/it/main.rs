@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot go on fails its test")]
 
 mod again;
+mod attack;
 mod common;
 mod demo;
 mod harness;
