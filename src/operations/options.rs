@@ -64,6 +64,10 @@ fn parse_effort(text: &str) -> Result<String, String> {
     efforts(text).map(|_| text.to_owned())
 }
 
+/// What to do about an effort that is none.
+pub(super) const EFFORT_HINT: &str =
+    "efforts are words such as low, medium, high or xhigh; Codex lists those of each model";
+
 /// Returns the efforts that an `--effort` text sets.
 pub fn efforts(text: &str) -> Result<BTreeMap<CallKind, String>, String> {
     let mut efforts = BTreeMap::new();
