@@ -109,7 +109,7 @@ fn unusable_hint(reason: StopReason) -> &'static str {
         StopReason::ChecksTooSlow => {
             "raise the time with `resume --max-time`, or name a faster check with `--test-cmd` or `--trial-cmd`"
         }
-        _ => "correct the command, or its time limit with `--check-timeout`, and start again",
+        _ => "`resume` when the command works; to change it, or its time limit (--check-timeout), start again",
     }
 }
 

@@ -140,6 +140,14 @@ fn run_plan(
         )
         .into());
     }
+    // Before the run exists: what stands in the way of the readable face is told, and leaves no half-begun run.
+    Face::new(repository.root()).create().map_err(|error| {
+        Failure::preflight(
+            "store",
+            format!("{error:#}"),
+            "the loop shows its state in a folder `.loop` at the root; rename what stands there",
+        )
+    })?;
     let seed_tree = user.snapshot()?;
     let head = repository.head().commit.clone();
     let head_tree = repository.tree_of(&head)?;

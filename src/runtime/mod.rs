@@ -86,6 +86,8 @@ pub struct Runtime<'a> {
     standing: Option<String>,
     /// What the runs of the baseline wrote.
     baseline_runs: Vec<place::BaselineRun>,
+    /// How the readable state names another goal, once it has.
+    face_drift: Option<String>,
     observer: &'a mut dyn Observer,
     /// Held for as long as the worker works.
     _lock: Lock,
@@ -174,6 +176,7 @@ impl<'a> Runtime<'a> {
             user,
             place: None,
             measured: None,
+            face_drift: None,
             alive: true,
             standing: None,
             baseline_runs: Vec::new(),
@@ -209,8 +212,15 @@ impl<'a> Runtime<'a> {
 
     /// Writes the readable face. It can be rebuilt, so a failure here loses nothing and stops nothing.
     fn show(&mut self, line: Option<&str>) {
+        // What somebody edited there is looked at before it is replaced, and left as the proof until the loop has
+        // stopped for it.
+        if self.face_drift.is_none() {
+            self.face_drift = self.edited_face();
+        }
         let report = status_report(&self.state, self.alive && !self.state.finished, Timestamp::now());
-        if let Ok(bytes) = serde_json::to_vec_pretty(&report) {
+        if (self.face_drift.is_none() || self.state.stop.is_some())
+            && let Ok(bytes) = serde_json::to_vec_pretty(&report)
+        {
             let _ = self.face.write("loop-state.json", &bytes);
         }
         if self.state.finished || !self.alive {
@@ -297,20 +307,18 @@ impl<'a> Runtime<'a> {
         if !message.is_some_and(|message| message.contains(expected)) {
             return Ok(Some(format!("{name} does not carry its hash")));
         }
-        // A missing or unreadable face is rebuilt from the journal; one that names another goal was edited.
-        let told = self
-            .face
-            .read("loop-state.json")
-            .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-        if let Some(told) = told.filter(|told| told["runId"] == self.state.started.run_id.as_str()) {
-            let same = told["goalHash"] == expected.as_str()
-                && told["goal"] == self.state.plan.goal.as_str()
-                && told["acceptanceCriteria"] == serde_json::json!(self.state.plan.acceptance_criteria);
-            if !same {
-                return Ok(Some(".loop/loop-state.json names another goal".into()));
-            }
-        }
-        Ok(None)
+        Ok(self.face_drift.clone().or_else(|| self.edited_face()))
+    }
+
+    /// Says so where the readable state names another goal. A missing or unreadable one is rebuilt from the journal.
+    fn edited_face(&self) -> Option<String> {
+        let bytes = self.face.read("loop-state.json")?;
+        let told: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let same = told["goalHash"] == self.state.started.goal_hash.as_str()
+            && told["goal"] == self.state.plan.goal.as_str()
+            && told["acceptanceCriteria"] == serde_json::json!(self.state.plan.acceptance_criteria);
+        (told["runId"] == self.state.started.run_id.as_str() && !same)
+            .then(|| ".loop/loop-state.json names another goal".into())
     }
 
     fn perform(&mut self, effect: Effect) -> anyhow::Result<()> {
