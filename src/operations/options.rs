@@ -122,7 +122,7 @@ pub struct Options {
     #[arg(long, value_name = "C", help_heading = CHECKS)]
     pub test_cmd: Option<String>,
     /// Go on without a test command
-    #[arg(long, conflicts_with = "test_cmd", help_heading = CHECKS, num_args = 0, default_missing_value = "true", require_equals = true)]
+    #[arg(long, conflicts_with = "test_cmd", help_heading = CHECKS, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub no_test: Option<bool>,
     /// Command that lints
     #[arg(long, value_name = "C", help_heading = CHECKS)]
@@ -201,7 +201,7 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL", help_heading = LIMITS, hide_short_help = true)]
     pub require_proof: Option<ProofLevel>,
     /// Start from a work tree with uncommitted changes
-    #[arg(long, help_heading = LIMITS, num_args = 0, default_missing_value = "true", require_equals = true)]
+    #[arg(long, help_heading = LIMITS, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub allow_dirty: Option<bool>,
     /// Whether a proven result is written into the work tree [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = LIMITS, hide_short_help = true)]
