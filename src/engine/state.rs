@@ -60,6 +60,14 @@ impl Candidate {
         matches!(self.prepared, Some(Prepared::Ready { .. }))
     }
 
+    /// Returns the fingerprint of its change, where it is ready.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match &self.prepared {
+            Some(Prepared::Ready { fingerprint, .. }) => Some(fingerprint),
+            _ => None,
+        }
+    }
+
     /// Returns the tree with the candidate applied, where it applies.
     pub fn tree(&self) -> Option<&str> {
         match &self.prepared {
@@ -204,7 +212,8 @@ pub struct State {
     pub closed_issues: BTreeSet<String>,
     /// State ids seen, with how often.
     pub state_ids: BTreeMap<String, u32>,
-    /// Fingerprints of every proposal so far.
+    /// Fingerprints of the proposals that were refused or measured as no better on the present best state. One that
+    /// was never tried, or only came second, may come again.
     pub fingerprints: Vec<String>,
     /// The proof that ended the loop, or the last attempt.
     pub proof: Option<Proof>,
@@ -481,11 +490,9 @@ impl State {
                 }
             }
             Event::ProposalPrepared { id, prepared } => {
-                let fingerprint = match &**prepared {
-                    Prepared::Ready { fingerprint, .. } => Some(fingerprint.clone()),
-                    Prepared::Refused { fingerprint, .. } => fingerprint.clone(),
-                };
-                self.fingerprints.extend(fingerprint);
+                if let Prepared::Refused { fingerprint, .. } = &**prepared {
+                    self.fingerprints.extend(fingerprint.clone());
+                }
                 self.with_candidate(id, |candidate| candidate.prepared = Some((**prepared).clone()));
             }
             Event::ProposalRanked { ranked } => {
@@ -499,7 +506,13 @@ impl State {
                 *self.state_ids.entry(trial.state_id.clone()).or_default() += 1;
                 self.flaky.extend(trial.flaky.iter().cloned());
                 let id = trial.id.clone();
-                self.with_candidate(&id, |candidate| candidate.trial = Some((**trial).clone()));
+                let lost = !trial.outcome.acceptable();
+                let mut fingerprint = None;
+                self.with_candidate(&id, |candidate| {
+                    candidate.trial = Some((**trial).clone());
+                    fingerprint = candidate.fingerprint().filter(|_| lost).map(str::to_owned);
+                });
+                self.fingerprints.extend(fingerprint);
             }
             Event::Started(_) | Event::ProofStarted { .. } => {}
             Event::ProofFinished { proof } => {
@@ -517,6 +530,8 @@ impl State {
                 self.head_tree.clone_from(tree);
                 self.head_commit.clone_from(commit);
                 self.trees.push(tree.clone());
+                // What lost on another tree may be the very thing that this one lacks.
+                self.fingerprints.clear();
                 let mut receipts = None;
                 if let Some(iteration) = self.current_mut() {
                     iteration.winner = Some(id.clone());

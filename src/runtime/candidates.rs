@@ -60,7 +60,10 @@ impl Runtime<'_> {
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
         let plan = &self.state.plan;
         let commands: Vec<String> = plan.checks.commands().into_iter().map(|(_, command)| command).collect();
-        // A patch that was mended shares its fingerprint with nobody but itself.
+        let beside = self.state.current().into_iter().flat_map(|iteration| iteration.ready());
+        let beside =
+            beside.filter(|other| other.proposed.id != candidate.proposed.id).filter_map(Candidate::fingerprint);
+        let earlier: Vec<String> = self.state.fingerprints.iter().cloned().chain(beside.map(str::to_owned)).collect();
         let judgement = guards::judge(
             &rebuilt.change,
             &guards::Context {
@@ -72,7 +75,7 @@ impl Runtime<'_> {
                 scope: &plan.limits.scope,
                 max_lines: plan.method.max_patch_lines as usize,
                 goal_adds_tests: goal_adds_tests(&plan.goal),
-                earlier: &self.state.fingerprints,
+                earlier: &earlier,
             },
         );
         let fingerprint = guards::fingerprint(&rebuilt.change);
