@@ -19,7 +19,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::common::{
-    Case, CasePatch, RankBy, Repo, Run, SequenceModel, TestEnvironment, cases, evaluation, issue, own_cases, python_env,
+    Case, CasePatch, Malformed, RankBy, Repo, Run, SequenceModel, TestEnvironment, cases, evaluation, issue, own_cases,
+    python_env,
 };
 
 /// Ends a loop that hangs; the longest ones compile a dozen candidates.
@@ -286,7 +287,7 @@ fn files_below(dir: &std::path::Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_right_patch_reaches_the_goal_and_lands_byte_for_byte() {
-    each(chosen(&[("py", 2), ("js", 2), ("rust", 1)]), |case| {
+    each(chosen(&[("py", 1), ("js", 1), ("rust", 1)]), |case| {
         let correct = case.patch("correct");
         let ground = Ground::new(case, proposing(case, &[vec![correct]]));
         let expected = ground.expected(&[correct]);
@@ -299,7 +300,7 @@ fn the_right_patch_reaches_the_goal_and_lands_byte_for_byte() {
 
 #[test]
 fn in_place_the_right_patch_reaches_the_goal_and_only_wrong_ones_leave_the_tree_as_it_was() {
-    each(chosen(&[("py", 1), ("js", 1)]), |case| {
+    each(chosen(&[]), |case| {
         let correct = case.patch("correct");
         let ground = Ground::new(case, proposing(case, &[vec![correct]]));
         let expected = ground.expected(&[correct]);
@@ -313,15 +314,8 @@ fn in_place_the_right_patch_reaches_the_goal_and_only_wrong_ones_leave_the_tree_
 
 #[test]
 fn two_partial_patches_over_two_iterations_reach_the_goal_in_either_order() {
-    let parted = |case: &Case| case.of_kind("partial").count() == 2;
-    let mut cases = chosen(&[("py", 9), ("js", 9), ("rust", 6)]);
-    cases.retain(parted);
-    if !all() {
-        // The own ones, and one of each language whose runner is quick.
-        let mut seen = BTreeSet::new();
-        cases.retain(|case| case.lang != "rust" && (case.id.len() % 2 == 0 || seen.insert(case.lang.clone())));
-        cases.truncate(4);
-    }
+    let mut cases = chosen(&[]);
+    cases.retain(|case| case.of_kind("partial").count() == 2);
     each(cases, |case| {
         let mut row = String::new();
         for (first, second) in [("part1", "part2"), ("part2", "part1")] {
@@ -336,6 +330,22 @@ fn two_partial_patches_over_two_iterations_reach_the_goal_in_either_order() {
             let _ = write!(row, "{} leaves {}; ", first.id, left[0]);
         }
         row
+    });
+}
+
+#[test]
+fn a_patch_that_came_second_in_one_round_may_win_the_next() {
+    each(own_cases(), |case| {
+        let parts: Vec<_> = case.of_kind("partial").collect();
+        let mut row = Vec::new();
+        for trial in ["before-rank", "after-rank"] {
+            let ground = Ground::new(case, proposing(case, &[parts.clone()]));
+            let expected = ground.expected(&[case.patch("correct")]);
+            let played = ground.start(&["--trial", trial]);
+            played.tidy(0, &["goal-met"]).proof_is("measured").tree_is(&expected);
+            row.push(format!("{trial}: {} iterations", played.iterations().len()));
+        }
+        row.join(", ")
     });
 }
 
@@ -355,7 +365,7 @@ fn only_wrong(case: &Case, extra: &[&str]) -> (String, usize) {
 
 #[test]
 fn only_wrong_patches_end_the_loop_and_leave_the_tree_as_it_was() {
-    each(chosen(&[("py", 2), ("js", 2), ("rust", 1)]), |case| {
+    each(chosen(&[("rust", 1)]), |case| {
         let (reason, rounds) = only_wrong(case, &[]);
         let ground = Ground::new(case, proposing(case, &[case.of_kind("wrong").collect()]));
         let played = ground.start(&[]);
@@ -375,7 +385,7 @@ fn only_wrong_patches_end_the_loop_and_leave_the_tree_as_it_was() {
 
 #[test]
 fn a_wrong_patch_first_does_not_keep_the_right_one_from_winning() {
-    each(chosen(&[("py", 1), ("js", 1)]), |case| {
+    each(chosen(&[]), |case| {
         let (correct, wrong) = (case.patch("correct"), case.of_kind("wrong").collect::<Vec<_>>());
         let last = vec![*wrong.last().unwrap(), correct];
         let model = proposing(case, &[vec![wrong[0]], last]).rank_by(prefer(case, &["wrong", "correct"]));
@@ -436,7 +446,7 @@ impl Tally {
 #[test]
 fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
     let tally = std::cell::RefCell::new(Tally::default());
-    each(chosen(&[("py", 2), ("js", 2)]), |case| {
+    each(chosen(&[("py", 1), ("js", 1)]), |case| {
         let correct = case.patch("correct");
         let cheats: Vec<_> = case.of_kind("cheat").collect();
         let mut row = String::new();
@@ -478,7 +488,7 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
 
 #[test]
 fn only_cheats_never_meet_the_goal() {
-    each(chosen(&[("py", 1), ("js", 1)]), |case| {
+    each(chosen(&[("js", 1)]), |case| {
         let cheats: Vec<_> = case.of_kind("cheat").filter(|cheat| cheat.needs.is_none()).collect();
         let rounds: Vec<_> = cheats.chunks(ROUND).map(<[_]>::to_vec).collect();
         let ground = Ground::new(case, proposing(case, &rounds).rank_by(prefer(case, &["cheat"])));
@@ -496,7 +506,7 @@ fn permissions(case: &Case, patch: &CasePatch) -> Vec<String> {
 
 #[test]
 fn honest_patches_that_look_like_cheats_are_accepted() {
-    each(chosen(&[("py", 2), ("js", 2), ("rust", 1)]), |case| {
+    each(chosen(&[("py", 2), ("js", 1)]), |case| {
         let honest: Vec<_> = case.of_kind("honest").collect();
         let mut row = Vec::new();
         for (at, patch) in honest.iter().enumerate() {
@@ -531,10 +541,10 @@ fn honest_patches_that_look_like_cheats_are_accepted() {
 
 #[test]
 fn a_reviewer_that_always_claims_the_goal_never_gets_exit_0_on_a_failing_tree() {
-    each(chosen(&[("py", 1), ("js", 1), ("rust", 1)]), |case| {
+    each(chosen(&[]), |case| {
         let wrong: Vec<_> = case.of_kind("wrong").take(ROUND).collect();
         let ids: Vec<_> = wrong.iter().map(|patch| (patch.id.as_str(), patch.diff.as_str())).collect();
-        for place in if case.lang == "rust" { &["auto"][..] } else { &["worktree", "in-place"][..] } {
+        for place in if case.lang == "js" { ["in-place"] } else { ["worktree"] } {
             let model = SequenceModel::new().evaluate(&goal_met()).patches(ids.iter().copied());
             let ground = Ground::new(case, model);
             let played = ground.start(&["--where", place]);
@@ -550,35 +560,32 @@ fn a_reviewer_that_always_claims_the_goal_never_gets_exit_0_on_a_failing_tree() 
 
 #[test]
 fn a_judge_that_picks_at_random_or_always_the_worst_never_leaves_the_tree_worse() {
-    each(chosen(&[("py", 1), ("js", 1)]), |case| {
-        let pool: Vec<&CasePatch> =
-            case.of_kind("wrong").take(3).chain(case.of_kind("partial")).chain(case.of_kind("correct")).collect();
+    let turn = std::cell::Cell::new(0);
+    each(chosen(&[]), |case| {
+        let wrong = case.of_kind("wrong").take(3);
+        let pool: Vec<_> = wrong.chain(case.of_kind("partial")).chain(case.of_kind("correct")).collect();
+        let plans = [("before-rank", true), ("after-rank", false), ("after-rank", true), ("before-rank", false)];
+        // A case of a sample takes half of the plans, the next case the other half.
+        let half = turn.replace(turn.get() + 1) % 2 * 2;
+        let plans = if all() { &plans[..] } else { &plans[half..half + 2] };
         let mut row = Vec::new();
-        for trial in ["before-rank", "after-rank"] {
-            for worst in [true, false] {
-                let judge =
-                    if worst { prefer(case, &["wrong", "partial"]) } else { RankBy::Random(case.id.len() as u64) };
-                let ground = Ground::new(case, proposing(case, &[pool.clone()]).rank_by(judge));
-                let expected = ground.expected(&[case.patch("correct")]);
-                let played = ground.start(&["--trial", trial]);
-                let mut failing = case.buggy_failed.unwrap_or(u64::MAX);
-                for iteration in played.iterations().iter().filter(|it| it["accepted"] == true) {
-                    let winner = &iteration["winner"];
-                    let trials = iteration["trials"].as_array().unwrap();
-                    let after = trials.iter().find(|trial| trial["id"] == *winner).unwrap()["failingAfter"].as_u64();
-                    assert!(after.unwrap() < failing, "{winner}: {}", played.story());
-                    failing = after.unwrap();
-                }
-                if trial == "before-rank" || case.of_kind("partial").count() == 0 {
-                    // Evidence beats opinion: the one that mends most wins whatever the judge says.
-                    played.tidy(0, &["goal-met"]).tree_is(&expected);
-                } else if played.run.code == Some(0) {
-                    played.tidy(0, &["goal-met"]).tree_is(&expected);
-                } else {
-                    played.tidy(1, &["converged", "no-usable-proposals"]).untouched();
-                }
-                row.push(format!("{trial} {}: {}", if worst { "worst" } else { "random" }, played.reason()));
+        for &(trial, worst) in plans {
+            let judge = if worst { prefer(case, &["wrong", "partial"]) } else { RankBy::Random(case.id.len() as u64) };
+            let ground = Ground::new(case, proposing(case, std::slice::from_ref(&pool)).rank_by(judge));
+            let expected = ground.expected(&[case.patch("correct")]);
+            let played = ground.start(&["--trial", trial]);
+            let mut failing = case.buggy_failed.unwrap_or(u64::MAX);
+            for iteration in played.iterations().iter().filter(|it| it["accepted"] == true) {
+                let winner = &iteration["winner"];
+                let trials = iteration["trials"].as_array().unwrap();
+                let after = trials.iter().find(|trial| trial["id"] == *winner).unwrap()["failingAfter"].as_u64();
+                assert!(after.unwrap() < failing, "{winner}: {}", played.story());
+                failing = after.unwrap();
             }
+            // Evidence beats opinion: what mends most wins at once where all are tried, and in the end everywhere.
+            played.tidy(0, &["goal-met"]).proof_is("measured").tree_is(&expected);
+            let judge = if worst { "worst" } else { "random" };
+            row.push(format!("{trial} {judge}: {} iterations", played.iterations().len()));
         }
         row.join(", ")
     });
@@ -586,7 +593,7 @@ fn a_judge_that_picks_at_random_or_always_the_worst_never_leaves_the_tree_worse(
 
 #[test]
 fn a_goal_met_from_the_start_ends_without_a_proposal() {
-    each(chosen(&[("py", 1), ("js", 1)]), |case| {
+    each(chosen(&[]), |case| {
         let model = SequenceModel::new().evaluate(&goal_met());
         let ground = Ground::prepared(case, model, |repo| {
             repo.apply(&case.patch("correct").diff).commit("The fault mended");
@@ -603,7 +610,9 @@ fn a_goal_met_from_the_start_ends_without_a_proposal() {
 fn a_feature_on_green_checks_is_reviewed_and_with_an_accept_command_measured() {
     const FEATURE: &str = "diff --git a/FEATURE.md b/FEATURE.md\nnew file mode 100644\n--- /dev/null\n+++ b/FEATURE.md\n\
                            @@ -0,0 +1 @@\n+What is new.\n";
-    each(own_cases(), |case| {
+    let mut cases = own_cases();
+    cases.truncate(if all() { cases.len() } else { 1 });
+    each(cases, |case| {
         let accept = "test -s FEATURE.md";
         let plans: [(&[&str], i32, &[&str], Option<&str>); 4] = [
             (&[], 0, &["goal-met"], Some("reviewed")),
@@ -632,21 +641,44 @@ fn a_feature_on_green_checks_is_reviewed_and_with_an_accept_command_measured() {
     });
 }
 
+/// The commonest damage, made here for a case that brings none: line numbers and counts that fit nothing.
+fn miscounted(case: &Case) -> Malformed {
+    let correct = case.patch("correct");
+    let lines = correct.diff.lines().map(|line| if line.starts_with("@@ ") { "@@ -900,1 +900,1 @@" } else { line });
+    let environment = TestEnvironment::with_codex_config("");
+    let repo = case.unpack(&environment);
+    repo.apply(&correct.diff);
+    let changed = repo.git(["diff", "--name-only"]);
+    let hash = |path: &str| (path.to_owned(), sha256(&std::fs::read(repo.path().join(path)).unwrap()));
+    Malformed {
+        id: "miscounted".into(),
+        damage: "every hunk header is wrong".into(),
+        expect: "repair".into(),
+        diff: lines.fold(String::new(), |text, line| text + line + "\n"),
+        post_sha256: changed.lines().map(hash).collect(),
+        tolerate_refuse: false,
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[test]
 fn badly_typed_patches_are_repaired_on_their_way_through_the_loop() {
     // Each case of a sample takes other kinds of damage than the one before.
     let turn = std::cell::Cell::new(0);
-    let mut cases = chosen(&[("py", 3), ("js", 3)]);
-    cases.retain(|case| !case.malformed.is_empty());
-    if cases.is_empty() {
-        // Without a collection there is still the commonest damage: wrong line numbers and counts.
-        cases = own_cases();
-    }
-    each(cases, |case| {
+    each(chosen(&[("py", 1), ("js", 2)]), |case| {
         let mut typed = case.malformed.clone();
+        if typed.is_empty() {
+            typed.push(miscounted(case));
+        }
         typed.retain(|typed| typed.expect == "repair");
         let start = turn.replace(turn.get() + 3) % typed.len().max(1);
-        let wanted = if all() { 8 } else { 2 };
+        let wanted = if all() { 5 } else { 1 };
         let picked: Vec<_> = typed.iter().cycle().skip(start).take(wanted.min(typed.len())).cloned().collect();
         let mut row = Vec::new();
         for typed in picked {
@@ -661,10 +693,7 @@ fn badly_typed_patches_are_repaired_on_their_way_through_the_loop() {
             played.tidy(0, &["goal-met"]);
             for (path, expected) in &typed.post_sha256 {
                 let bytes = std::fs::read(ground.repo.path().join(path)).unwrap();
-                let found: String = Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-                    let _ = write!(text, "{byte:02x}");
-                    text
-                });
+                let found = sha256(&bytes);
                 assert_eq!(&found, expected, "{} {path}: {}", typed.id, typed.damage);
             }
             row.push(typed.id.clone());
