@@ -60,6 +60,14 @@ impl Candidate {
         matches!(self.prepared, Some(Prepared::Ready { .. }))
     }
 
+    /// Returns the fingerprint of its change, where it is ready.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match &self.prepared {
+            Some(Prepared::Ready { fingerprint, .. }) => Some(fingerprint),
+            _ => None,
+        }
+    }
+
     /// Returns the tree with the candidate applied, where it applies.
     pub fn tree(&self) -> Option<&str> {
         match &self.prepared {
@@ -596,6 +604,8 @@ impl State {
     /// better one, or was never tried, may come again: it can be the other half of the goal.
     pub fn hopeless_fingerprints(&self) -> Vec<String> {
         let of = |iteration: &Iteration, candidate: &Candidate| match (&candidate.prepared, &candidate.trial) {
+            // A duplicate is as hopeless as what it repeats, and that stands here by itself.
+            (Some(Prepared::Refused { code: Code::Duplicate, .. }), _) => None,
             (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
             (Some(Prepared::Ready { fingerprint, .. }), trial) => {
                 let same_base = !iteration.accepted && iteration.tree == self.head_tree;

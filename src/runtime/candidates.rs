@@ -60,7 +60,6 @@ impl Runtime<'_> {
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
         let plan = &self.state.plan;
         let commands: Vec<String> = plan.checks.commands().into_iter().map(|(_, command)| command).collect();
-        // A patch that was mended shares its fingerprint with nobody but itself.
         let judgement = guards::judge(
             &rebuilt.change,
             &guards::Context {

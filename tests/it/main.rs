@@ -2,13 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests bring their own ground")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot go on fails its test")]
 
-<<<<<<< HEAD
 mod again;
 mod attack;
-=======
 mod awkward;
 mod bad_input;
->>>>>>> cddf04f230c293ba392b52eea44d7f22d1beabb9
+mod cases;
 mod common;
 mod demo;
 mod harness;
