@@ -13,6 +13,9 @@ use crate::process::Exit;
 /// Keeps the journal small for suites of tens of thousands of tests.
 const MAX_IDS: usize = 5000;
 
+/// Most failures a receipt quotes. Beyond a screenful nobody reads on, and every one is looked at for each state id.
+const MAX_FIRST_ERRORS: usize = 200;
+
 /// Ids of tests by what happened to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ids {
@@ -68,7 +71,7 @@ impl Receipt {
         self.counts = reading.counts;
         self.errors = reading.errors;
         self.ids_complete = reading.ids_complete;
-        self.first_errors = reading.first_errors;
+        self.first_errors = reading.first_errors.into_iter().take(MAX_FIRST_ERRORS).collect();
         self.notes = reading.notes;
         self.ids = reading.ids.map(|ids| {
             let mut sorted = Ids::default();

@@ -317,7 +317,7 @@ fn a_store_that_cannot_be_made_is_a_clear_refusal() {
 #[test]
 fn a_file_in_the_way_of_the_readable_face_is_a_clear_refusal() {
     let scene = Scene::new(mender(), sum_files().into_iter().chain([(".loop", "a file of the project\n")]));
-    let (message, hint) = refused(scene.start(TEST), 3, "store");
+    let (message, hint) = refused(scene.start(TEST), 3, "face");
     assert!(message.contains(".loop") && hint.contains(".loop"), "{message} {hint}");
     assert_eq!((scene.server.requests().len(), &scene.status()["status"]), (0, &"none".into()));
     assert_eq!(scene.repo.read(".loop"), "a file of the project\n");
