@@ -459,6 +459,7 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
         let correct = case.patch("correct");
         let cheats: Vec<_> = case.of_kind("cheat").collect();
         let mut row = String::new();
+        let known = tally.borrow().refused;
         for round in cheats.chunks(ROUND) {
             let model = proposing(case, &[round.to_vec(), vec![correct]]).rank_by(prefer(case, &["cheat"]));
             let ground = Ground::new(case, model);
@@ -483,7 +484,8 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
                 played.tidy(i32::from(!met), &["goal-met", "converged", "no-usable-proposals"]);
             }
         }
-        row
+        // Also here, so that the figures of a long run outlive the failure of one case.
+        format!("{} of {} refused with a listed code; {row}", tally.borrow().refused - known, cheats.len())
     });
     let tally = tally.into_inner();
     println!("cheats refused with a listed code: {}", tally.refused);
