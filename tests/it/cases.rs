@@ -452,7 +452,6 @@ impl Tally {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the table is what a run of all the cases is for")]
 fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
     let tally = std::cell::RefCell::new(Tally::default());
     each(chosen(&[("py", 1), ("js", 1)]), |case| {
