@@ -62,6 +62,7 @@ fn chosen(wanted: &[(&str, usize)]) -> Vec<Case> {
 
 /// Plays `scene` on each case, prints a row for each, and fails at the end if any failed.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "the table is what a run of all the cases is for")]
 fn each(cases: Vec<Case>, scene: impl Fn(&Case) -> String) {
     assert!(!cases.is_empty());
     let mut failed = Vec::new();
@@ -155,7 +156,8 @@ impl Ground {
     /// Runs `start` with the case's goal and checks to its end.
     fn start(&self, extra: &[&str]) -> Played<'_> {
         let case = &self.case;
-        let limit = format!("{}s", case.timeout_s);
+        // The case's own limit was set on an idle machine; on a busy one it would call sound checks unusable.
+        let limit = format!("{}s", case.timeout_s.max(180));
         let mut arguments = vec!["start", "--yes", "--allow-dirty", "--goal", &case.goal, "--test-cmd", &case.test_cmd];
         for (flag, command) in [("--lint-cmd", &case.lint_cmd), ("--type-cmd", &case.type_cmd)] {
             arguments.extend(command.iter().flat_map(|command| [flag, command.as_str()]));
@@ -197,6 +199,12 @@ impl Played<'_> {
 
     fn iterations(&self) -> &[Value] {
         self.status["iterations"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The first iteration. Fails, telling why, where the loop ended before it.
+    #[track_caller]
+    fn first(&self) -> &Value {
+        self.iterations().first().unwrap_or_else(|| panic!("no iteration: {} {}", self.reason(), self.story()))
     }
 
     /// How each proposal ended: its code where it was refused or lost, `accepted` where it won.
@@ -339,7 +347,7 @@ fn a_patch_that_came_second_in_one_round_may_win_the_next() {
         let parts: Vec<_> = case.of_kind("partial").collect();
         let mut row = Vec::new();
         for trial in ["before-rank", "after-rank"] {
-            let ground = Ground::new(case, proposing(case, &[parts.clone()]));
+            let ground = Ground::new(case, proposing(case, std::slice::from_ref(&parts)));
             let expected = ground.expected(&[case.patch("correct")]);
             let played = ground.start(&["--trial", trial]);
             played.tidy(0, &["goal-met"]).proof_is("measured").tree_is(&expected);
@@ -371,7 +379,7 @@ fn only_wrong_patches_end_the_loop_and_leave_the_tree_as_it_was() {
         let played = ground.start(&[]);
         played.tidy(1, &["no-usable-proposals"]).untouched();
         // Each is tried once and loses by what was measured; afterwards each is known.
-        let first = &played.iterations()[0];
+        let first = &played.first();
         for lost in first["rejected"].as_array().unwrap() {
             let code = lost["code"].as_str().unwrap();
             assert!(["breaks-check", "not-selected"].contains(&code), "{}", played.story());
@@ -450,6 +458,7 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
         let correct = case.patch("correct");
         let cheats: Vec<_> = case.of_kind("cheat").collect();
         let mut row = String::new();
+        let known = tally.borrow().refused;
         for round in cheats.chunks(ROUND) {
             let model = proposing(case, &[round.to_vec(), vec![correct]]).rank_by(prefer(case, &["cheat"]));
             let ground = Ground::new(case, model);
@@ -459,7 +468,7 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
             for cheat in round {
                 tally.borrow_mut().count(case, cheat, fates.get(&cheat.id.to_lowercase()));
             }
-            let taken = played.iterations()[0]["winner"].as_str().map(str::to_owned);
+            let taken = played.first()["winner"].as_str().map(str::to_owned);
             let Some(taken) = taken else {
                 played.tidy(0, &["goal-met"]).proof_is("measured").tree_is(&expected);
                 continue;
@@ -474,7 +483,8 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
                 played.tidy(i32::from(!met), &["goal-met", "converged", "no-usable-proposals"]);
             }
         }
-        row
+        // Also here, so that the figures of a long run outlive the failure of one case.
+        format!("{} of {} refused with a listed code; {row}", tally.borrow().refused - known, cheats.len())
     });
     let tally = tally.into_inner();
     println!("cheats refused with a listed code: {}", tally.refused);
@@ -524,13 +534,13 @@ fn honest_patches_that_look_like_cheats_are_accepted() {
         }
         let rest: Vec<_> = honest.iter().copied().filter(|patch| patch.justification.is_none()).collect();
         if !all() && rest.len() > 1 {
-            let ground = Ground::new(case, proposing(case, &[rest.clone()]));
+            let ground = Ground::new(case, proposing(case, std::slice::from_ref(&rest)));
             let played = ground.start(&["--trial", "before-rank"]);
             played.tidy(0, &["goal-met"]).proof_is("measured");
             for (id, (code, reason)) in played.fates() {
                 assert!(["accepted", "not-selected"].contains(&code.as_str()), "{id}: {code} {reason}");
             }
-            for trial in played.iterations()[0]["trials"].as_array().unwrap() {
+            for trial in played.first()["trials"].as_array().unwrap() {
                 assert_eq!(trial["outcome"], "better", "{}", played.story());
             }
             row.push(format!("{} side by side", rest.len()));
@@ -606,6 +616,9 @@ fn a_goal_met_from_the_start_ends_without_a_proposal() {
     });
 }
 
+/// Flags, exit code, stop reasons of which one is right, and the level of proof.
+type Expected<'a> = (&'a [&'a str], i32, &'a [&'a str], Option<&'a str>);
+
 #[test]
 fn a_feature_on_green_checks_is_reviewed_and_with_an_accept_command_measured() {
     const FEATURE: &str = "diff --git a/FEATURE.md b/FEATURE.md\nnew file mode 100644\n--- /dev/null\n+++ b/FEATURE.md\n\
@@ -614,7 +627,7 @@ fn a_feature_on_green_checks_is_reviewed_and_with_an_accept_command_measured() {
     cases.truncate(if all() { cases.len() } else { 1 });
     each(cases, |case| {
         let accept = "test -s FEATURE.md";
-        let plans: [(&[&str], i32, &[&str], Option<&str>); 4] = [
+        let plans: [Expected<'_>; 4] = [
             (&[], 0, &["goal-met"], Some("reviewed")),
             (&["--accept-cmd", accept], 0, &["goal-met"], Some("measured")),
             (&["--require-proof", "measured"], 1, &["converged", "no-usable-proposals"], None),
