@@ -116,14 +116,12 @@ pub struct ErrorBody {
 pub fn is_disk_full(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind;
     const WORDS: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
-    error.chain().any(|cause| match cause.downcast_ref::<std::io::Error>() {
-        Some(io) => {
-            matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+    error.chain().any(|cause| {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge);
         }
-        None => {
-            let text = cause.to_string();
-            WORDS.iter().any(|words| text.contains(words))
-        }
+        let text = cause.to_string();
+        WORDS.iter().any(|words| text.contains(words))
     })
 }
 

@@ -240,7 +240,7 @@ impl<'a> Runtime<'a> {
                 let _ = self.face.write("progress.log", progress_log(&journal.records).as_bytes());
                 return;
             }
-            let _ = self.face.log(&format!("{} {line}", report::clock(Timestamp::now())));
+            let _ = self.face.log(&format!("{} {line}", report::clock(self.state.updated_at)));
         }
     }
 
@@ -384,7 +384,7 @@ fn progress_log(records: &[Record]) -> String {
             Some(state) => state.apply(record),
         }
         if let Some(line) = state.as_ref().and_then(|state| progress_line(state, record)) {
-            text.push_str(&format!("{} {line}\n", report::clock(record.at)));
+            text.extend([&report::clock(record.at), " ", &line, "\n"]);
         }
     }
     text

@@ -116,7 +116,7 @@ pub struct JournalWriter {
 }
 
 /// Space kept back beside the journal, so that the end of a loop can be written down when the disk is full.
-const RESERVE: [u8; 1 << 16] = [1; 1 << 16];
+static RESERVE: [u8; 1 << 16] = [1; 1 << 16];
 
 fn reserve(journal: &Path) -> PathBuf {
     journal.with_file_name("reserve")

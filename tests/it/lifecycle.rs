@@ -94,7 +94,7 @@ fn ended_by(place: &str, at_check: bool, signal: Signal, code: i32) {
         gate.release();
         lab.wait_for_check();
     }
-    lab.assert_no_zombies_below(worker.pid());
+    Lab::assert_no_zombies_below(worker.pid());
     // As a terminal does: to the whole group. What runs has a group of its own.
     worker.signal_group(signal);
     worker.finish(SOON).expect_code(code);
@@ -298,9 +298,7 @@ fn an_edit_while_a_candidate_stands_in_place_leaves_the_edit_alone_and_takes_the
             assert_eq!(lab.status()["status"], "interrupted");
         } else {
             // The check goes on where it waits: end it, and let the loop see what it left.
-            for entry in processes_of(lab.environment.root()).iter().filter(|entry| entry.command == "sleep 600") {
-                entry.kill();
-            }
+            lab.end_held_check();
             worker.finish(SOON).expect_code(1);
             assert_stopped(&lab, "tree-changed");
         }
@@ -352,9 +350,7 @@ fn edits_made_while_the_baseline_is_taken_stay() {
     lab.repo.write("users.txt", "the user's, edited\n");
     let own = lab.repo.fingerprint();
     lab.free_checks();
-    for entry in processes_of(lab.environment.root()).iter().filter(|entry| entry.command == "sleep 600") {
-        entry.kill();
-    }
+    lab.end_held_check();
     worker.finish(SOON).expect_code(0);
     assert_stopped(&lab, "goal-met");
     assert_eq!(lab.repo.fingerprint(), own);

@@ -11,7 +11,7 @@ use loop_companion::scripted::{Gate, ModelRequest, Reply, ScriptedServer, Step};
 use serde_json::Value;
 
 use super::process_table::children_that_ended;
-use super::{Repo, Run, Running, TestEnvironment, evaluation, issue, ranking, suggestion};
+use super::{Repo, Run, Running, TestEnvironment, evaluation, issue, processes_of, ranking, suggestion};
 
 /// Longest wait for something that takes a second or two; machines that build at the same time are slow.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -114,7 +114,7 @@ fn answer(script: &Script, request: &ModelRequest) -> Reply {
         }
         Step::Suggest if script.useless => {
             // Another text each time, or it would be refused as a duplicate.
-            let text = format!("{BREAKING}").replace("at a price", &format!("at price {}", request.number));
+            let text = BREAKING.replace("at a price", &format!("at price {}", request.number));
             Reply::json(&suggestion([("breaking", text.as_str())]))
         }
         Step::Suggest if first => Reply::json(&suggestion([("second", SECOND), ("second-only", SECOND_ONLY)])),
@@ -259,6 +259,18 @@ impl Lab {
         }
     }
 
+    /// Ends the sleep in which a held check stays, so that it goes on.
+    #[track_caller]
+    pub(crate) fn end_held_check(&self) {
+        let sleeping = || processes_of(self.environment.root()).into_iter().find(|one| one.command == "sleep 600");
+        let mut found = None;
+        self.wait("sleeping check", || {
+            found = sleeping();
+            found.is_some()
+        });
+        found.unwrap().kill();
+    }
+
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, mut ready: impl FnMut() -> bool) {
         let deadline = Instant::now() + SOON;
@@ -294,7 +306,7 @@ impl Lab {
 
     /// Fails if this process has children that ended and were not waited for.
     #[track_caller]
-    pub(crate) fn assert_no_zombies_below(&self, pid: i32) {
+    pub(crate) fn assert_no_zombies_below(pid: i32) {
         let mut left = Vec::new();
         for _ in 0..100 {
             left = children_that_ended(pid);
