@@ -55,6 +55,16 @@ impl Failure {
         Self::new(ExitCode::Usage, "usage", message, hint)
     }
 
+    /// Returns the failure of a full disk.
+    pub fn disk_full(error: &anyhow::Error) -> Self {
+        Self::new(
+            ExitCode::NotMet,
+            "disk-full",
+            format!("the disk is full: {error:#}"),
+            "make space; a loop goes on with `loop-companion resume`",
+        )
+    }
+
     /// Returns a failed preflight.
     pub fn preflight(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ExitCode::Preflight, name, message, hint)
@@ -101,9 +111,24 @@ pub struct ErrorBody {
     pub hint: Option<String>,
 }
 
+/// Says whether an error comes from a disk, or a quota, that holds no more: by its kind, or in the words of a program
+/// such as git that met it.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind;
+    const WORDS: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
+    error.chain().any(|cause| {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge);
+        }
+        let text = cause.to_string();
+        WORDS.iter().any(|words| text.contains(words))
+    })
+}
+
 /// Returns the exit code of any error, and its document.
 pub fn describe(error: &anyhow::Error) -> (u8, ErrorDocument) {
-    let (exit, body) = match error.downcast_ref::<Failure>() {
+    let full = is_disk_full(error).then(|| Failure::disk_full(error));
+    let (exit, body) = match error.downcast_ref::<Failure>().or(full.as_ref()) {
         Some(failure) => (
             failure.code as u8,
             ErrorBody { code: failure.name.to_owned(), message: failure.message.clone(), hint: failure.hint.clone() },

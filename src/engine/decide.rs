@@ -156,7 +156,7 @@ fn closing_evaluation_pays(state: &State) -> bool {
 
 fn convergence(state: &State) -> Option<Effect> {
     let failing = crate::checks::failing(&state.head_receipts).len();
-    let recent: Vec<&Iteration> = state.rounds().rev().take(UNUSABLE_WINDOW).collect();
+    let recent: Vec<&Iteration> = state.recent_rounds().rev().take(UNUSABLE_WINDOW).collect();
     if recent.len() == UNUSABLE_WINDOW && recent.iter().all(|iteration| iteration.infrastructure_failed()) {
         return Some(stop(
             StopReason::CodexUnavailable,
@@ -164,8 +164,12 @@ fn convergence(state: &State) -> Option<Effect> {
             "look at the answers under `result --iteration N`; try another --model, then `resume`",
         ));
     }
-    let judged: Vec<&Iteration> =
-        state.rounds().rev().filter(|iteration| !iteration.infrastructure_failed()).take(UNUSABLE_WINDOW).collect();
+    let judged: Vec<&Iteration> = state
+        .recent_rounds()
+        .rev()
+        .filter(|iteration| !iteration.infrastructure_failed())
+        .take(UNUSABLE_WINDOW)
+        .collect();
     if judged.len() == UNUSABLE_WINDOW && judged.iter().all(|iteration| iteration.ready().is_empty()) {
         return Some(stop(
             StopReason::NoUsableProposals,

@@ -353,6 +353,12 @@ impl State {
                 for iteration in &mut self.iterations {
                     iteration.progress = iteration.progress.or(Some(false));
                 }
+                if self.stop.as_ref().and_then(|stop| stop.reason) == Some(StopReason::Blocked)
+                    && let Some(iteration) = self.current_mut()
+                {
+                    // Somebody has removed what blocked, or believes so; the old word says nothing about that.
+                    iteration.evaluation = None;
+                }
                 self.stop = None;
                 self.landing = None;
                 self.finished = false;
@@ -367,9 +373,16 @@ impl State {
                 self.head_receipts.clone_from(receipts);
                 self.trees.push(tree.clone());
                 if let Some(iteration) = self.current_mut() {
-                    // What was proposed for the tree before does not fit this one.
-                    iteration.candidates = Some(Vec::new());
                     iteration.tree.clone_from(tree);
+                    if !iteration.accepted {
+                        // What was said of the tree before, and proposed for it, does not fit this one.
+                        iteration.evaluation = None;
+                        iteration.second_evaluation = None;
+                        iteration.refuted_claim = None;
+                        iteration.ranking = None;
+                        iteration.mend_asked = false;
+                        iteration.candidates = None;
+                    }
                 }
             }
             Event::BaselineTaken { baseline } => {
@@ -649,10 +662,16 @@ impl State {
         }
     }
 
+    /// Returns the rounds that tell whether the loop gets anywhere: those since it was last opened. Whoever opens a
+    /// loop that got nowhere knows of the rounds before.
+    pub fn recent_rounds(&self) -> impl DoubleEndedIterator<Item = &Iteration> {
+        self.rounds().filter(|iteration| iteration.index > self.rounds_before)
+    }
+
     /// Returns how many finished rounds in a row made no progress, newest first, and leaves out rounds that an
     /// infrastructure failure emptied.
     pub fn stalled_for(&self) -> u32 {
-        self.rounds()
+        self.recent_rounds()
             .rev()
             .filter(|iteration| iteration.ended_at.is_some() && !iteration.infrastructure_failed())
             .take_while(|iteration| iteration.progress == Some(false))

@@ -73,6 +73,7 @@ fn discover_failure(error: &DiscoverError) -> Failure {
 /// Returns the failure for a work tree that another loop holds.
 pub(crate) fn held(holder: Option<&crate::store::Holder>, root: &Path) -> Failure {
     let who = match holder {
+        Some(holder) if holder.pid != 0 && holder.run_id.is_empty() => format!("pid {}", holder.pid),
         Some(holder) if holder.pid != 0 => format!("pid {}, run {}", holder.pid, holder.run_id),
         _ => "its pid cannot be read".to_owned(),
     };

@@ -1,6 +1,7 @@
 //! Starting a loop and going on with one.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -177,6 +178,9 @@ fn run_plan(
 }
 
 fn store_failure(error: &anyhow::Error) -> Failure {
+    if crate::error::is_disk_full(error) {
+        return Failure::disk_full(error);
+    }
     Failure::preflight(
         "store",
         format!("{error:#}"),
@@ -184,18 +188,56 @@ fn store_failure(error: &anyhow::Error) -> Failure {
     )
 }
 
+/// Longest wait for a lock whose holder has not said which loop it is for: somebody who starts one is about to say
+/// so, and somebody who puts things in order is about to let go.
+const UNNAMED_WAIT: Duration = Duration::from_secs(30);
+
+/// Between two tries.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Takes the lock, for the loop with this id, or for none yet. A stop request that was not for this worker is taken
+/// back before anybody can see for whom the lock is held, so that one that is for it cannot get lost.
 pub(super) fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
+    let asked = Instant::now();
+    let mut lock = loop {
+        match store.lock(&me("")) {
+            Ok(lock) => break lock,
+            Err(LockError::Failed(error)) => return Err(store_failure(&error).into()),
+            Err(LockError::Held(holder)) => {
+                let named = holder.as_ref().is_some_and(|holder| !holder.run_id.is_empty());
+                if named || asked.elapsed() >= UNNAMED_WAIT {
+                    return Err(held(holder.as_ref(), root).into());
+                }
+            }
+        }
+        std::thread::sleep(TICK);
+    };
+    store.clear_stop()?;
+    if !run_id.is_empty() {
+        lock.name(&me(run_id)).context("write the lock")?;
+    }
+    Ok(lock)
+}
+
+/// Returns who holds the lock, once it is known for which loop.
+pub(super) fn named_holder(store: &Store) -> anyhow::Result<Option<Holder>> {
+    let asked = Instant::now();
+    loop {
+        match store.holder()? {
+            Some(holder) if holder.run_id.is_empty() && asked.elapsed() < UNNAMED_WAIT => std::thread::sleep(TICK),
+            holder => return Ok(holder),
+        }
+    }
+}
+
+fn me(run_id: &str) -> Holder {
     let pid = std::process::id();
-    let holder = Holder {
+    Holder {
         pid,
         start_time: process::process_start_time(pid),
         run_id: run_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    store.lock(&holder).map_err(|error| match error {
-        LockError::Held(holder) => held(holder.as_ref(), root).into(),
-        LockError::Failed(error) => store_failure(&error).into(),
-    })
+    }
 }
 
 pub(super) fn resources(
@@ -206,15 +248,10 @@ pub(super) fn resources(
     mut lock: Lock,
     codex: Option<&CodexReport>,
 ) -> anyhow::Result<Resources> {
-    store.clear_stop()?;
-    let pid = std::process::id();
-    let holder = Holder {
-        pid,
-        start_time: process::process_start_time(pid),
-        run_id: run.id.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    lock.name(&holder).context("write the lock")?;
+    // One who only puts things in order is no worker, and must not be taken for one.
+    if codex.is_some() {
+        lock.name(&me(&run.id)).context("write the lock")?;
+    }
     let stop = StopSignal::listen(&store.stop_path(), session.worker_log.is_some())?;
     Ok(Resources {
         repository: repository.clone(),

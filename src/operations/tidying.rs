@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::running::{resources, take_lock};
+use super::running::{named_holder, resources, take_lock};
 use super::viewing::latest;
 use crate::engine::State;
 use crate::process;
 use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, status_report};
-use crate::runtime::{Runtime, Unwatched};
+use crate::runtime::{Runtime, Unwatched, show};
 use crate::store::{Face, Holder, Store};
 use crate::workspace::Repository;
 
@@ -45,13 +45,16 @@ pub struct StopReport {
 pub(super) fn tidy(session: &Session, repository: &Repository) {
     let store = session.store(repository);
     let Ok(Some((run, state))) = latest(&store) else { return };
-    if state.finished || store.holder().ok().flatten().is_some() {
+    let live = |holder: &Holder| !holder.run_id.is_empty();
+    let told = Face::new(repository.root()).path("loop-state.json").exists();
+    if (state.finished && told) || store.holder().ok().flatten().is_some_and(|holder| live(&holder)) {
         return;
     }
-    // Somebody who takes the lock in this instant does the same; no need to wait for it.
     let Ok(lock) = take_lock(&store, "", repository.root()) else { return };
-    let Ok(Some((_, state))) = latest(&store) else { return };
+    // Somebody may have gone on, or started anew, between reading and locking.
+    let Ok(Some((run, state))) = latest(&store).map(|found| found.or(Some((run, state)))) else { return };
     if state.finished {
+        let _ = show(&Face::new(repository.root()), &run, &state);
         return;
     }
     end_leftovers(&state);
@@ -89,7 +92,7 @@ pub fn stop(session: &Session, force: bool) -> anyhow::Result<StopReport> {
     let repository = session.repository()?;
     let store = session.store(&repository);
     let report = |stopped, message: String| StopReport { schema_version: SCHEMA_VERSION, stopped, message };
-    let Some(holder) = store.holder()? else {
+    let Some(holder) = named_holder(&store)? else {
         tidy(session, &repository);
         let message = match latest(&store)? {
             None => "No loop has run in this work tree.".to_owned(),
@@ -190,7 +193,9 @@ pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport
     let keep = keep.unwrap_or(KEPT_RUNS);
     let runs = store.runs()?;
     let old = runs.len().saturating_sub(keep as usize);
-    let live = store.holder()?.map(|holder| holder.run_id);
+    // Held for as long as runs are removed, unless a loop is live: that one stays.
+    let lock = take_lock(&store, "", repository.root()).ok();
+    let live = if lock.is_some() { None } else { store.holder()?.map(|holder| holder.run_id) };
     let mut removed = Vec::new();
     for id in &runs[..old] {
         let newer = matches!(store.run(id).journal(), Err(crate::store::JournalError::Newer { .. }));

@@ -108,21 +108,25 @@ impl Runtime<'_> {
             Err(error) => {
                 // The call was journalled, so its end has to be too.
                 let failure = CallFailure::new(FailureClass::Unknown, format!("{error:#}"));
-                return self.emit(Event::CallFinished {
+                self.emit(Event::CallFinished {
                     call: number,
                     duration_ms: 0,
                     tokens: crate::engine::event::Tokens { estimated: true, ..Default::default() },
                     end: CallEnd::Failed { failure, answer_file: None },
-                });
+                })?;
+                return if crate::error::is_disk_full(&error) { Err(error) } else { Ok(()) };
             }
         };
         let end = self.end_of(outcome.outcome, &name, kind, &schema);
+        let failed = matches!(end, CallEnd::Failed { .. });
         self.emit(Event::CallFinished {
             call: number,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
             tokens: outcome.usage,
             end,
-        })
+        })?;
+        // A call can fail because its own files found no room; that is not Codex's fault.
+        if failed { self.run.has_room() } else { Ok(()) }
     }
 
     /// Says how a call ended: a valid answer, an invalid one, or none.

@@ -8,13 +8,12 @@ use anyhow::Context;
 use super::Runtime;
 use super::place::TreeChanged;
 use crate::checks::{self, Receipt, Receipts};
-use crate::engine::StopReason;
 use crate::engine::compare::{Comparison, Excused, compare, state_id};
 use crate::engine::event::{Event, Prepared, Trial};
 use crate::engine::state::Candidate;
 use crate::guards::{self, Code};
 use crate::patch::{self, RefusalCode};
-use crate::workspace::{Applies, ExpectedRef, iteration_ref};
+use crate::workspace::{Applies, ExpectedRef, candidate_ref, candidate_refs, iteration_ref};
 
 impl Runtime<'_> {
     fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
@@ -104,6 +103,11 @@ impl Runtime<'_> {
         if let Some(twin) = twin {
             return Ok(refuse(Code::Duplicate, format!("it makes the same change as {}", twin.proposed.id)));
         }
+        // Until it is accepted nothing else names this tree, and git may collect what nothing names.
+        let name = candidate_ref(&self.state.started.run_id, index, &candidate.proposed.id);
+        let message = super::ref_message(&self.state.started, &format!("A candidate of iteration {index}."));
+        let commit = self.repository.commit(&tree, &[&self.state.head_commit], &message)?;
+        self.repository.set_ref(&name, &commit, ExpectedRef::Any)?;
         let diff = self.repository.diff(&base_id, &tree)?;
         if let Applies::No(cause) = self.repository.check_applies(&diff, &base_id)? {
             return Ok(refuse(Code::DoesNotApply, format!("git does not take the rebuilt patch: {cause}")));
@@ -138,11 +142,8 @@ impl Runtime<'_> {
         self.emit(Event::TrialStarted { id: id.to_owned() })?;
         let started = Instant::now();
         self.move_tree(&head, &tree)?;
-        let measured = self.tree_changed(|runtime| runtime.measure(id, &candidate, &tree))?;
-        let trial = match measured {
-            None => self.take_measured(),
-            Some(stop) => return stop,
-        };
+        self.measure(id, &candidate, &tree)?;
+        let trial = self.take_measured();
         self.expect_tree(&tree)?;
         self.move_tree(&tree, &head)?;
         let Some(mut trial) = trial else { return Ok(()) };
@@ -238,22 +239,18 @@ impl Runtime<'_> {
         }
     }
 
-    /// Stops the loop because somebody else changed the user's tree under it. A copy of what is there is kept, and
-    /// what a trial had written is taken out again wherever nobody touched it: what stays is the best state with the
-    /// other's changes.
-    pub(super) fn stop_for_changed_tree(&mut self, changed: &TreeChanged) -> anyhow::Result<()> {
-        let kept = self.keep_copy(&self.user, "found")?;
-        if let Some(standing) = self.standing.take() {
-            self.user.put_back_untouched(&standing, &self.state.head_tree)?;
+    /// Ends an iteration: its candidates are no longer needed, and then the event.
+    pub(super) fn finish_iteration(&mut self, index: u32) -> anyhow::Result<()> {
+        self.forget_candidates()?;
+        self.emit(Event::IterationFinished { index })
+    }
+
+    /// Deletes the refs of candidates.
+    pub(super) fn forget_candidates(&self) -> anyhow::Result<()> {
+        for reference in self.repository.list_refs(&candidate_refs(&self.state.started.run_id))? {
+            self.repository.delete_ref(&reference.name)?;
         }
-        self.emit(Event::Stopped {
-            reason: Some(StopReason::TreeChanged),
-            message: format!("Stopped to keep your work: {changed}."),
-            hint: Some(format!(
-                "your version is kept as {kept}, the loop's in its own refs; `resume --adopt` goes on from yours, \
-                 `resume --discard` from the loop's"
-            )),
-        })
+        Ok(())
     }
 
     /// Makes a candidate the new best state: commit and ref first, then the event, then the folder.

@@ -108,6 +108,10 @@ impl Runtime<'_> {
     /// Removes what is ours and ends.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         self.remove_worktrees()?;
+        let resumable = self.state.stop.as_ref().and_then(|stop| stop.reason).is_none_or(StopReason::resumable);
+        if !resumable {
+            self.forget_candidates()?;
+        }
         self.emit(Event::Finished)
     }
 

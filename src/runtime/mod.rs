@@ -134,10 +134,10 @@ impl<'a> Runtime<'a> {
         let in_place =
             runtime.state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::InPlace);
         if in_place {
-            // A tree that somebody else changed stays as it is; `resume` says so and asks.
             match runtime.open_place() {
-                Err(error) if error.downcast_ref::<place::TreeChanged>().is_none() => return Err(error),
-                _ => {}
+                // What somebody else changed stays as it is; `resume` says so and asks.
+                Err(error) if error.is::<place::TreeChanged>() => drop(runtime.keep_users_version()?),
+                opened => opened?,
             }
         }
         runtime.remove_worktrees()?;
@@ -233,7 +233,14 @@ impl<'a> Runtime<'a> {
             }
         }
         if let Some(line) = line {
-            let _ = self.face.log(&format!("{} {line}", report::clock(Timestamp::now())));
+            if !self.face.path("progress.log").exists()
+                && let Ok(journal) = self.run.journal()
+                && journal.records.len() > 1
+            {
+                let _ = self.face.write("progress.log", progress_log(&journal.records).as_bytes());
+                return;
+            }
+            let _ = self.face.log(&format!("{} {line}", report::clock(self.state.updated_at)));
         }
     }
 
@@ -282,10 +289,7 @@ impl<'a> Runtime<'a> {
 
     /// Ends the loop for a fault.
     fn stop_for(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
-        let full = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-            .any(|io| matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
+        let full = crate::error::is_disk_full(error);
         let (reason, hint) = if full {
             (StopReason::DiskFull, "make space, then `resume`")
         } else {
@@ -336,7 +340,7 @@ impl<'a> Runtime<'a> {
             Effect::Try { id } => self.try_candidate(&id),
             Effect::Accept { id } => self.accept(&id),
             Effect::Prove => self.prove(),
-            Effect::FinishIteration { index } => self.emit(Event::IterationFinished { index }),
+            Effect::FinishIteration { index } => self.finish_iteration(index),
             Effect::Stop { reason, message, hint } => self.emit(Event::Stopped { reason, message, hint }),
             Effect::Land => self.land(),
             Effect::Finish => self.finish(),
@@ -368,6 +372,34 @@ impl<'a> Runtime<'a> {
     fn iteration_index(&self) -> u32 {
         self.state.current().map_or(0, |iteration| iteration.index)
     }
+}
+
+/// Returns what `progress.log` says after these events.
+fn progress_log(records: &[Record]) -> String {
+    let mut state = None;
+    let mut text = String::new();
+    for record in records {
+        match &mut state {
+            None => state = State::begin(record),
+            Some(state) => state.apply(record),
+        }
+        if let Some(line) = state.as_ref().and_then(|state| progress_line(state, record)) {
+            text.extend([&report::clock(record.at), " ", &line, "\n"]);
+        }
+    }
+    text
+}
+
+/// Writes the readable face of a loop that has ended, where it is missing.
+///
+/// Returns an error if it cannot be written.
+pub fn show(face: &Face, run: &Run, state: &State) -> anyhow::Result<()> {
+    let report = status_report(state, false, Timestamp::now());
+    face.write("loop-state.json", &serde_json::to_vec_pretty(&report).context("write the state")?)?;
+    if !face.path("progress.log").exists() {
+        face.write("progress.log", progress_log(&run.journal()?.records).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Returns the message of a ref's commit: a subject, and the goal's hash.

@@ -238,9 +238,54 @@ impl Runtime<'_> {
         let started = &self.state.started;
         let message = super::ref_message(started, "The work tree as it was found.");
         let commit = self.repository.commit(tree, &[&started.seed_commit], &message)?;
-        let reference = crate::workspace::kept_ref(&started.run_id, name);
-        self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Any)?;
+        let first = crate::workspace::kept_ref(&started.run_id, name);
+        let mut reference = first.clone();
+        let mut number = 1;
+        // No copy takes the place of an earlier one.
+        while let Some(taken) = self.repository.list_refs(&reference)?.first() {
+            if self.repository.tree_of(&taken.commit)? == tree {
+                return Ok(reference);
+            }
+            number += 1;
+            reference = format!("{first}-{number}");
+        }
+        self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Missing)?;
         Ok(reference)
+    }
+
+    /// Takes a candidate that stands in the user's changed work tree back out of it, and keeps what is then theirs.
+    ///
+    /// Returns the name of the copy.
+    pub(super) fn keep_users_version(&mut self) -> anyhow::Result<String> {
+        let head = self.state.head_tree.clone();
+        if let Some(standing) = self.standing.take().filter(|standing| *standing != head) {
+            self.keep_copy(&self.user, "mixed")?;
+            let found = self.user.snapshot_on(&standing)?;
+            let own = self.repository.merge_trees(&standing, &head, &found)?;
+            let taken_out = match own {
+                Some(own) => matches!(self.user.materialise(&found, &own)?, Written::Done(_)),
+                None => false,
+            };
+            if !taken_out {
+                // Both changed the same lines: there the file stays as it is, the others go back.
+                self.user.put_back_untouched(&standing, &head)?;
+            }
+        }
+        self.user.snapshot_on(&head)?;
+        self.keep_copy(&self.user, "found")
+    }
+
+    /// Stops because the user's work tree changed under an in-place loop: both versions are kept.
+    pub(super) fn stop_for_changed_tree(&mut self, changed: &TreeChanged) -> anyhow::Result<()> {
+        let kept = self.keep_users_version()?;
+        self.emit(Event::Stopped {
+            reason: Some(StopReason::TreeChanged),
+            message: format!("Stopped to keep your work: {changed}."),
+            hint: Some(format!(
+                "your version is kept as {kept}, the loop's in its own refs; `resume --adopt` goes on from yours, \
+                 `resume --discard` from the loop's"
+            )),
+        })
     }
 
     /// Makes the place and takes the baseline.
@@ -568,7 +613,11 @@ impl Runtime<'_> {
         }
         let mut trees: Vec<String> = self.state.trees.iter().rev().cloned().collect();
         if let Some(iteration) = self.state.current() {
-            trees.extend(iteration.ready().iter().filter_map(|candidate| candidate.tree().map(str::to_owned)));
+            let ready = iteration.ready();
+            trees.extend(ready.iter().filter_map(|candidate| candidate.tree().map(str::to_owned)));
+            // The one that a dead worker was trying, should the user have changed something besides.
+            let tried = ready.iter().rev().find(|candidate| candidate.trial_started && candidate.trial.is_none());
+            self.standing = tried.and_then(|candidate| candidate.tree()).map(str::to_owned);
         }
         // What the proof's second run stands on: the best state with the seed's tests.
         let best = self.repository.tree(&self.state.head_tree)?;

@@ -86,8 +86,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Journal, JournalError> {
                 records.push(record);
                 whole += end as u64 + 1;
             }
-            // A power cut can leave the last block of a file as zeros or half a line with a newline behind it.
-            _ if rest.is_empty() => return Ok(Journal { records, whole, torn: true }),
+            // A power cut can leave the last block of a file as zeros or half a line with a newline behind it; a whole
+            // JSON value is no such thing, but an event of some other program.
+            _ if rest.is_empty() && serde_json::from_slice::<serde_json::Value>(line).is_err() => {
+                return Ok(Journal { records, whole, torn: true });
+            }
             Ok(record) => {
                 return Err(JournalError::Corrupt {
                     path: path.into(),
@@ -112,6 +115,13 @@ pub struct JournalWriter {
     end: u64,
 }
 
+/// Space kept back beside the journal, so that the end of a loop can be written down when the disk is full.
+static RESERVE: [u8; 1 << 16] = [1; 1 << 16];
+
+fn reserve(journal: &Path) -> PathBuf {
+    journal.with_file_name("reserve")
+}
+
 impl JournalWriter {
     /// Opens a journal, creating it if missing, and cuts a torn last line off.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
@@ -133,6 +143,11 @@ impl JournalWriter {
             Ok(file)
         };
         let file = open().map_err(JournalError::Failed)?;
+        let reserve = reserve(path);
+        if !reserve.exists() {
+            // A disk without room for it has none for the next event either, and that will say so.
+            let _ = std::fs::write(&reserve, RESERVE);
+        }
         Ok(Self { file, path: path.into(), next: journal.records.len() as u64 + 1, end: journal.whole })
     }
 
@@ -143,15 +158,25 @@ impl JournalWriter {
         let record = Record { seq: self.next, at, event };
         let mut line = serde_json::to_vec(&record).context("write an event as JSON")?;
         line.push(b'\n');
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.end);
-            let _ = self.file.seek(SeekFrom::Start(self.end));
-            return Err(error).with_context(|| format!("append to {}", self.path.display()));
+        if self.write(&line).is_err() {
+            let _ = std::fs::remove_file(reserve(&self.path));
+            self.write(&line).with_context(|| format!("append to {}", self.path.display()))?;
         }
         self.end += line.len() as u64;
         self.next += 1;
+        if record.event == Event::Finished {
+            let _ = std::fs::remove_file(reserve(&self.path));
+        }
         Ok(record)
+    }
+
+    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            let _ = self.file.set_len(self.end);
+            let _ = self.file.seek(SeekFrom::Start(self.end));
+        }
+        written
     }
 }
 
@@ -197,6 +222,13 @@ mod tests {
         bytes.extend(&lines(3)[lines(2).len()..]);
         bytes.extend(lines(1));
         assert!(matches!(parse(Path::new("j"), &bytes), Err(JournalError::Corrupt { line: 2, .. })));
+    }
+
+    #[test]
+    fn a_last_line_of_another_program_is_corrupt_and_not_torn() {
+        let mut bytes = lines(2);
+        bytes.extend(b"{\"seq\":3,\"at\":\"2026-01-01T00:00:00Z\",\"event\":{\"type\":\"teleported\"}}\n");
+        assert!(matches!(parse(Path::new("j"), &bytes), Err(JournalError::Corrupt { line: 3, .. })));
     }
 
     #[test]

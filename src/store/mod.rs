@@ -256,6 +256,14 @@ impl Run {
         Ok(path)
     }
 
+    /// Returns an error if the disk has no room for a few more files.
+    pub fn has_room(&self) -> anyhow::Result<()> {
+        let path = self.dir.join("room");
+        let written = std::fs::write(&path, [1; 1 << 14]).with_context(|| format!("write {}", path.display()));
+        let _ = std::fs::remove_file(&path);
+        written
+    }
+
     /// Reads an artefact of an iteration.
     pub fn read(&self, index: u32, name: &str) -> anyhow::Result<Vec<u8>> {
         let path = self.dir.join("iterations").join(format!("{index:04}")).join(name);

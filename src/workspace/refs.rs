@@ -22,6 +22,16 @@ pub fn iteration_ref(run_id: &str, iteration: u32) -> String {
     format!("{NAMESPACE}{run_id}/{iteration}")
 }
 
+/// Returns the beginning of the names of the refs of a run's candidates that are not decided about yet.
+pub fn candidate_refs(run_id: &str) -> String {
+    format!("{NAMESPACE}{run_id}/candidates/")
+}
+
+/// Returns the ref that keeps a candidate's tree until its iteration ends.
+pub fn candidate_ref(run_id: &str, iteration: u32, id: &str) -> String {
+    format!("{NAMESPACE}{run_id}/candidates/{iteration}-{id}")
+}
+
 /// Returns the ref under which a run keeps a copy of what it found in the user's work tree.
 pub fn kept_ref(run_id: &str, name: &str) -> String {
     format!("{NAMESPACE}{run_id}/kept/{name}")

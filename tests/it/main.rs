@@ -10,5 +10,7 @@ mod cases;
 mod common;
 mod demo;
 mod harness;
+mod kill;
+mod lifecycle;
 mod reference;
 mod schemas;

@@ -3,6 +3,7 @@
 
 mod cases;
 mod environment;
+pub(crate) mod lab;
 mod process_table;
 mod repo;
 mod run;

@@ -70,3 +70,17 @@ pub(crate) fn wait_until_gone(dir: &Path, limit: Duration) -> Vec<Entry> {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Returns the children of a process that have ended and were not waited for. Only Linux tells; elsewhere none.
+pub(crate) fn children_that_ended(parent: i32) -> Vec<i32> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    folders
+        .filter_map(|folder| {
+            let pid = folder.file_name()?.to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+            // The name in brackets may hold anything, brackets too.
+            let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+            (fields.next()? == "Z" && fields.next()?.parse::<i32>().ok()? == parent).then_some(pid)
+        })
+        .collect()
+}
