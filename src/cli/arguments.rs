@@ -103,8 +103,14 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct ResultArgs {
     /// Print the change as a patch that `git apply` takes on the tree the loop started from
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "apply", "branch"])]
     pub patch: bool,
+    /// Write the result, uncommitted, into the work tree, merged with what was edited there meanwhile
+    #[arg(long, conflicts_with = "branch")]
+    pub apply: bool,
+    /// Make a branch with one commit for each accepted iteration
+    #[arg(long, value_name = "NAME", conflicts_with = "iteration")]
+    pub branch: Option<String>,
     /// Only this iteration
     #[arg(long, value_name = "N")]
     pub iteration: Option<u32>,

@@ -303,6 +303,28 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
         output::bytes(&operations::patch(session, arguments.iteration)?);
         return Ok(0);
     }
+    if arguments.apply {
+        let report = operations::apply(session, arguments.iteration)?;
+        if json {
+            output::json(&report);
+        } else {
+            output::text(&report.message);
+        }
+        return Ok(0);
+    }
+    if let Some(name) = &arguments.branch {
+        let report = operations::branch(session, name)?;
+        if json {
+            output::json(&report);
+        } else {
+            let mut text = format!("Branch {} has {} commits:\n", report.branch, report.commits.len());
+            for commit in &report.commits {
+                text.push_str(&report::wrap(&format!("{:.10} ", commit.commit), "           ", &commit.subject));
+            }
+            output::text(&text);
+        }
+        return Ok(0);
+    }
     let report = operations::result(session, arguments.iteration)?;
     if json {
         output::json(&report);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::compare::{all_hold, measured};
-use super::event::{FailureClass, Prepared};
+use super::event::{FailureClass, PlaceKind, Prepared};
 use super::policy::{Policy, policy};
 use super::ranking;
 use super::state::{Iteration, State, agrees};
@@ -59,6 +59,10 @@ pub enum Effect {
     /// Run the checks on this candidate.
     Try {
         id: String,
+    },
+    /// Run the checks on these candidates at the same time, each in a work tree of its own.
+    TryTogether {
+        ids: Vec<String>,
     },
     /// Make this candidate the new state.
     Accept {
@@ -307,8 +311,14 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
         return must_rank(ready.len()).then(|| ask(state, CallKind::Rank, now));
     }
     if tries_before_rank(state, ready.len()) {
-        if let Some(untried) = ready.iter().find(|candidate| candidate.trial.is_none()) {
-            return Some(try_if_time(state, &untried.proposed.id, now));
+        let untried: Vec<&str> = ready
+            .iter()
+            .filter(|candidate| candidate.trial.is_none())
+            .map(|candidate| candidate.proposed.id.as_str())
+            .collect();
+        if !untried.is_empty() {
+            let together = untried.len().min(trials_at_once(state));
+            return Some(try_if_time(state, &untried[..together], now));
         }
         let held: Vec<String> = survivors(iteration);
         if must_rank(held.len()) {
@@ -324,7 +334,7 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
     // already tried must not reshuffle the rest.
     for id in ranking::order(&unmeasured(iteration, &ids)) {
         match iteration.candidate(&id).and_then(|candidate| candidate.trial.as_ref()) {
-            None => return Some(try_if_time(state, &id, now)),
+            None => return Some(try_if_time(state, &[&id], now)),
             Some(trial) if trial.outcome.acceptable() => return Some(Effect::Accept { id }),
             Some(_) => {}
         }
@@ -332,7 +342,13 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
     None
 }
 
-fn try_if_time(state: &State, id: &str, now: Timestamp) -> Effect {
+/// Returns how many candidates may be tried at the same time. In the user's own work tree there is room for one.
+fn trials_at_once(state: &State) -> usize {
+    let own = state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::Worktree);
+    if own { state.plan.method.jobs.max(1) as usize } else { 1 }
+}
+
+fn try_if_time(state: &State, ids: &[&str], now: Timestamp) -> Effect {
     if time_for_calls_ms(state, now) == 0 {
         return stop(
             StopReason::BudgetTime,
@@ -340,7 +356,10 @@ fn try_if_time(state: &State, id: &str, now: Timestamp) -> Effect {
             "go on with `resume --max-time D`",
         );
     }
-    Effect::Try { id: id.to_owned() }
+    match ids {
+        [id] => Effect::Try { id: (*id).to_owned() },
+        _ => Effect::TryTogether { ids: ids.iter().map(|id| (*id).to_owned()).collect() },
+    }
 }
 
 /// Says whether every candidate is tried before ranking: where asked, or where that costs at most a twentieth of the

@@ -212,6 +212,11 @@ impl World {
                 };
                 self.emit(Event::ProposalTried { trial: Box::new(trial) });
             }
+            Effect::TryTogether { ids } => {
+                for id in ids {
+                    self.perform(Effect::Try { id });
+                }
+            }
             Effect::Accept { id } => {
                 let tree = format!("tree-{id}");
                 self.emit(Event::Accepted { id, tree, commit: "c".into() });

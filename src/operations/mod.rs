@@ -1,6 +1,7 @@
 //! What every front end calls: typed request in, typed answer out. The command line, MCP tools and slash commands are
 //! thin faces of these.
 
+mod bringing;
 mod codex_check;
 mod options;
 mod planning;
@@ -11,6 +12,7 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 
+pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
 pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{

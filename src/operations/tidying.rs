@@ -197,7 +197,7 @@ pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport
         if live.as_ref() == Some(id) || newer {
             continue;
         }
-        for own in repository.own_worktrees()?.iter().filter(|own| own.run_id == *id) {
+        for own in repository.own_worktrees()?.iter().filter(|own| own.belongs_to(id)) {
             own.remove(&repository)?;
         }
         for reference in repository.list_refs(&crate::workspace::run_refs(id))? {

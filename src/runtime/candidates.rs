@@ -17,7 +17,7 @@ use crate::patch::{self, RefusalCode};
 use crate::workspace::{Applies, ExpectedRef, iteration_ref};
 
 impl Runtime<'_> {
-    fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
+    pub(super) fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
         self.state
             .current()
             .and_then(|iteration| iteration.candidate(id))
@@ -128,18 +128,24 @@ impl Runtime<'_> {
 
     /// Runs the checks on a candidate and compares them with the best state's.
     pub(super) fn try_candidate(&mut self, id: &str) -> anyhow::Result<()> {
+        self.try_alone(id, None)
+    }
+
+    /// Tries a candidate with nothing else running. `together` is what it showed while others ran beside it: it only
+    /// tells which failures come and go.
+    pub(super) fn try_alone(&mut self, id: &str, together: Option<&Receipts>) -> anyhow::Result<()> {
         let candidate = self.candidate(id)?;
-        let Some(tree) = candidate.tree().map(str::to_owned) else {
-            anyhow::bail!("proposal `{id}` is to be tried but does not apply");
-        };
+        let tree = tree_to_try(&candidate)?;
         let head = self.state.head_tree.clone();
         if let Some(stop) = self.tree_changed(|runtime| runtime.expect_tree(&head))? {
             return stop;
         }
-        self.emit(Event::TrialStarted { id: id.to_owned() })?;
+        if together.is_none() {
+            self.emit(Event::TrialStarted { id: id.to_owned() })?;
+        }
         let started = Instant::now();
         self.move_tree(&head, &tree)?;
-        let measured = self.tree_changed(|runtime| runtime.measure(id, &candidate, &tree))?;
+        let measured = self.tree_changed(|runtime| runtime.measure(id, &candidate, &tree, together))?;
         let trial = match measured {
             None => self.take_measured(),
             Some(stop) => return stop,
@@ -152,7 +158,13 @@ impl Runtime<'_> {
     }
 
     /// Runs the checks on the candidate that stands in the folder and keeps what they show.
-    fn measure(&mut self, id: &str, candidate: &Candidate, tree: &str) -> anyhow::Result<()> {
+    fn measure(
+        &mut self,
+        id: &str,
+        candidate: &Candidate,
+        tree: &str,
+        together: Option<&Receipts>,
+    ) -> anyhow::Result<()> {
         self.measured = None;
         let mut excused = self.excused_for(candidate);
         let before = self.state.head_receipts.clone();
@@ -184,7 +196,16 @@ impl Runtime<'_> {
             // A failure that decides is run once more; what passes then is chance, and counts for nobody.
             let again: Vec<(String, String)> =
                 commands.iter().filter(|(name, _)| comparison.deciding.contains(name)).cloned().collect();
-            let Some(second) = self.check_all(&again, tree, &format!("{label}-again"))? else { return Ok(()) };
+            let seen = together.map(|seen| {
+                seen.iter().filter(|receipt| comparison.deciding.contains(&receipt.check)).cloned().collect()
+            });
+            let second: Receipts = match seen {
+                Some(seen) => seen,
+                None => match self.check_all(&again, tree, &format!("{label}-again"))? {
+                    Some(second) => second,
+                    None => return Ok(()),
+                },
+            };
             for receipt in second {
                 let old_failing = comparison.newly_failing.iter().cloned().collect::<BTreeSet<_>>();
                 let still = receipt.failing();
@@ -215,7 +236,7 @@ impl Runtime<'_> {
     }
 
     /// What does not count for this candidate.
-    fn excused_for(&self, candidate: &Candidate) -> Excused {
+    pub(super) fn excused_for(&self, candidate: &Candidate) -> Excused {
         let mut excused = self.state.excused();
         if let Some(Prepared::Ready { permitted, .. }) = &candidate.prepared {
             excused.tests_may_go = !permitted.is_empty();
@@ -275,7 +296,13 @@ fn belongs(id: &str, receipts: &[Receipt], check: &str) -> bool {
     receipts.iter().any(|receipt| receipt.check == check && receipt.failing().contains(id))
 }
 
-fn finish_trial(
+/// Returns the tree a candidate stands for, once it applies.
+pub(super) fn tree_to_try(candidate: &Candidate) -> anyhow::Result<String> {
+    let id = &candidate.proposed.id;
+    candidate.tree().map(str::to_owned).with_context(|| format!("proposal `{id}` is to be tried but does not apply"))
+}
+
+pub(super) fn finish_trial(
     id: &str,
     tree: &str,
     comparison: Comparison,

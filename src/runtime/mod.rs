@@ -7,6 +7,7 @@ mod ask;
 mod candidates;
 mod ending;
 mod place;
+mod pool;
 mod proof;
 mod signals;
 
@@ -25,7 +26,7 @@ use crate::engine::{Effect, State, StopReason, decide};
 use crate::process;
 use crate::report::{self, progress_line, status_report};
 use crate::store::{Face, JournalWriter, Lock, Run, Store};
-use crate::workspace::{Repository, Workspace, seed_ref};
+use crate::workspace::{Repository, Workspace, Worktree, seed_ref};
 
 /// Between two looks at a wait's end or a stop request.
 const WAIT_TICK: Duration = Duration::from_millis(100);
@@ -69,6 +70,8 @@ pub struct Runtime<'a> {
     /// The user's work tree.
     user: Workspace,
     place: Option<Place>,
+    /// Further work trees, for what is done at the same time.
+    pool: Vec<Worktree>,
     store: Store,
     run: Run,
     face: Face,
@@ -169,6 +172,7 @@ impl<'a> Runtime<'a> {
         Ok(Self {
             user,
             place: None,
+            pool: Vec::new(),
             measured: None,
             alive: true,
             face,
@@ -317,6 +321,7 @@ impl<'a> Runtime<'a> {
             }
             Effect::Prepare { id } => self.prepare(&id),
             Effect::Try { id } => self.try_candidate(&id),
+            Effect::TryTogether { ids } => self.try_together(&ids),
             Effect::Accept { id } => self.accept(&id),
             Effect::Prove => self.prove(),
             Effect::FinishIteration { index } => self.emit(Event::IterationFinished { index }),
