@@ -39,6 +39,8 @@ pub enum Command {
     Stop(Stop),
     /// List the loops of this work tree
     History,
+    /// Show figures over all loops: the judge's taste, the guards' work, the cost
+    Stats,
     /// Remove old loops and their refs
     Prune(Prune),
     /// Show or set the model, from the next Codex call on

@@ -26,6 +26,15 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Wait(wait) => run_wait(&wait, session, json),
         Command::Stop(stop) => run_stop(&stop, session, json),
         Command::History => run_history(session, json),
+        Command::Stats => {
+            let report = operations::stats(session)?;
+            if json {
+                output::json(&report);
+            } else {
+                output::text(&report::stats_text(&report));
+            }
+            Ok(0)
+        }
         Command::Prune(arguments) => run_prune(&arguments, session, json),
         Command::Model(model) => {
             let report = operations::set_model(session, model.model, model.effort)?;

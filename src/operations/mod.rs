@@ -19,7 +19,7 @@ pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
 pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
-pub use tidying::{PruneReport, StopReport, history, prune, stop};
+pub use tidying::{PruneReport, StopReport, history, prune, stats, stop};
 pub use viewing::{ModelReport, patch, result, set_model, status, status_watch, wait};
 pub(crate) use worker::is_worker;
 pub use worker::{Action, Launched, launch, work};

@@ -12,7 +12,7 @@ use super::running::{resources, take_lock};
 use super::viewing::latest;
 use crate::engine::State;
 use crate::process;
-use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, status_report};
+use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, StatsReport, stats_report, status_report};
 use crate::runtime::{Runtime, Unwatched};
 use crate::store::{Face, Holder, Store};
 use crate::workspace::Repository;
@@ -170,6 +170,21 @@ pub fn history(session: &Session) -> anyhow::Result<HistoryReport> {
         }
     });
     Ok(HistoryReport { schema_version: SCHEMA_VERSION, runs: rows.collect() })
+}
+
+/// Returns the figures of all loops of this work tree.
+pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let mut states = Vec::new();
+    let mut unreadable = 0;
+    for id in store.runs()? {
+        match store.run(&id).journal().ok().and_then(|journal| State::replay(&journal.records)) {
+            Some(state) => states.push(state),
+            None => unreadable += 1,
+        }
+    }
+    Ok(stats_report(&states, unreadable))
 }
 
 /// What `prune` removed.

@@ -244,6 +244,7 @@ pub fn step_of(state: &State) -> Option<&'static str> {
             CallKind::Rank => "rank",
             CallKind::Repair => "apply",
         },
+        Effect::AskAgents { .. } | Effect::TakeAgents => "suggest",
         Effect::Wait { .. } => "wait",
         Effect::Prepare { .. } => "apply",
         Effect::Try { .. } | Effect::TryTogether { .. } => "validate",

@@ -13,8 +13,8 @@ use crate::engine::compare::{Comparison, Excused, compare, state_id};
 use crate::engine::event::{Event, Prepared, Trial};
 use crate::engine::state::Candidate;
 use crate::guards::{self, Code};
-use crate::patch::{self, RefusalCode};
-use crate::workspace::{Applies, ExpectedRef, iteration_ref};
+use crate::patch::{self, Rebuilt, RefusalCode};
+use crate::workspace::{Applies, ExpectedRef, GitTree, iteration_ref};
 
 impl Runtime<'_> {
     pub(super) fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
@@ -32,29 +32,47 @@ impl Runtime<'_> {
         self.emit(Event::ProposalPrepared { id: id.to_owned(), prepared: Box::new(prepared) })
     }
 
+    /// Rebuilds a patch as it came from the model, or says why that cannot be done.
+    fn rebuild(
+        &self,
+        candidate: &Candidate,
+        raw: &str,
+        base: &GitTree,
+    ) -> anyhow::Result<Result<Rebuilt, (Code, String)>> {
+        let limits =
+            patch::Limits { max_lines: self.state.plan.method.max_patch_lines as usize, ..patch::Limits::default() };
+        let refusal = match patch::rebuild(raw, base, &limits) {
+            Ok(rebuilt) => return Ok(Ok(rebuilt)),
+            Err(refusal) => refusal,
+        };
+        let code = match refusal.code {
+            RefusalCode::DoesNotApply => Code::DoesNotApply,
+            RefusalCode::TooLarge => Code::TooLarge,
+            RefusalCode::OutsideRepo => Code::OutsideRepo,
+            RefusalCode::ProtectedPath => Code::ProtectedPath,
+            RefusalCode::TouchesLoopState => Code::TouchesLoopState,
+        };
+        let name = format!("proposals/{}.refusal.json", candidate.proposed.id);
+        self.write(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
+        Ok(Err((code, refusal.to_string())))
+    }
+
     fn judge(&self, candidate: &Candidate) -> anyhow::Result<Prepared> {
         let index = self.iteration_index();
         let raw = self.run.read(index, &candidate.proposed.patch_file)?;
-        let raw = String::from_utf8_lossy(&raw).into_owned();
         let base_id = self.state.head_tree.clone();
         let base = self.repository.tree(&base_id)?;
         let refuse =
             |code: Code, reason: String| Prepared::Refused { code, reason, fingerprint: None, findings: Vec::new() };
-        let limits =
-            patch::Limits { max_lines: self.state.plan.method.max_patch_lines as usize, ..patch::Limits::default() };
-        let rebuilt = match patch::rebuild(&raw, &base, &limits) {
-            Ok(rebuilt) => rebuilt,
-            Err(refusal) => {
-                let code = match refusal.code {
-                    RefusalCode::DoesNotApply => Code::DoesNotApply,
-                    RefusalCode::TooLarge => Code::TooLarge,
-                    RefusalCode::OutsideRepo => Code::OutsideRepo,
-                    RefusalCode::ProtectedPath => Code::ProtectedPath,
-                    RefusalCode::TouchesLoopState => Code::TouchesLoopState,
-                };
-                let name = format!("proposals/{}.refusal.json", candidate.proposed.id);
-                self.write(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
-                return Ok(refuse(code, refusal.to_string()));
+        let rebuilt = if candidate.exact {
+            match self.repository.apply_diff(&raw, &base_id)? {
+                Ok(tree) => Rebuilt { change: self.repository.change_between(&base_id, &tree)?, matches: Vec::new() },
+                Err(cause) => return Ok(refuse(Code::DoesNotApply, format!("git does not take the change: {cause}"))),
+            }
+        } else {
+            match self.rebuild(candidate, &String::from_utf8_lossy(&raw), &base)? {
+                Ok(rebuilt) => rebuilt,
+                Err((code, reason)) => return Ok(refuse(code, reason)),
             }
         };
         let seed = self.repository.tree(&self.state.started.seed_tree)?;

@@ -3,6 +3,7 @@
 //! One event is appended and synced before anything relies on it; the readable face follows after. The engine never
 //! sees a process or a file, and nothing here decides what comes next.
 
+mod agents;
 mod ask;
 mod candidates;
 mod ending;
@@ -137,6 +138,8 @@ impl<'a> Runtime<'a> {
                 _ => {}
             }
         }
+        // What cannot be saved is asked for again.
+        let _ = runtime.save_edits();
         runtime.remove_worktrees()?;
         runtime.show(None);
         Ok(runtime.state)
@@ -313,6 +316,8 @@ impl<'a> Runtime<'a> {
             Effect::TakeBaseline => self.take_baseline(),
             Effect::StartIteration { index, closing } => self.emit(Event::IterationStarted { index, closing }),
             Effect::Ask { kind, repair, shrink } => self.ask(kind, repair, shrink),
+            Effect::AskAgents { slots, shrink } => self.ask_agents(&slots, shrink),
+            Effect::TakeAgents => self.take_agents(),
             Effect::TakeAnswer { kind } => self.take_answer(kind),
             Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
             Effect::Wait { cause, until, message } => {

@@ -105,8 +105,7 @@ impl Runtime<'_> {
     /// Runs each candidate's checks in a work tree of its own, all at once. `None` for one that was told to stop.
     fn show_together(&self, entries: &[Entry]) -> anyhow::Result<Vec<Option<Shown>>> {
         let iteration = self.iteration_index();
-        let logs = self.run.iteration_dir(iteration)?.join("checks");
-        std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+        let logs = self.run.folder(iteration, "checks")?;
         let mut commands: Vec<(String, String)> = Vec::new();
         if let Some(trial) = &self.state.plan.checks.trial {
             commands.push(("trial".into(), trial.clone()));

@@ -2,14 +2,17 @@
 //! CLI and real worktrees.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use loop_companion::answers::Verdict;
-use loop_companion::scripted::ScriptedServer;
+use loop_companion::scripted::{Gate, ModelRequest, Reply, ScriptedServer, Step};
 use pretty_assertions::assert_eq;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{Repo, Run, SequenceModel, TestEnvironment, evaluation, issue};
+use crate::common::{RankBy, Repo, Run, SequenceModel, TestEnvironment, agent_report, evaluation, is_agent, issue};
 
 /// A server that plays `model`, and an environment that points to it.
 fn scripted(model: SequenceModel) -> (ScriptedServer, TestEnvironment) {
@@ -205,4 +208,168 @@ fn a_branch_has_one_clean_commit_for_each_accepted_iteration_and_nothing_else_mo
     }
     assert_eq!(refs(&repo), after_refs);
     repo.git(["fsck", "--strict", "--no-dangling"]);
+}
+
+const SUM_TEST: &str = "const test = require('node:test');\nconst assert = require('node:assert');\n\
+                        const { sum } = require('../sum.js');\n\ntest('adds', () => {\n  \
+                        assert.equal(sum(2, 3), 5);\n});\n";
+
+/// A program with a real fault and a real test.
+fn sum_repo(environment: &TestEnvironment) -> Repo {
+    let repo = environment.repo("project");
+    repo.write("sum.js", "exports.sum = (a, b) => a - b;\n").write("test/sum.test.js", SUM_TEST);
+    repo.write("package.json", "{ \"name\": \"sum\", \"version\": \"1.0.0\" }\n").commit("Begin");
+    repo
+}
+
+/// Whose request it is: the place of the role among those given out.
+fn role(request: &ModelRequest) -> usize {
+    let roles = ["direct fix", "refactor", "test designer"];
+    roles.iter().position(|role| request.prompt.contains(&format!("Your role among the others: {role}"))).unwrap()
+}
+
+const RIGHT: &str = "sed -i.bak 's/a - b/a + b/' sum.js && rm sum.js.bak";
+
+#[test]
+fn of_three_agents_at_work_at_once_the_right_one_lands_and_nobody_leaves_the_sandbox() {
+    let gate = Gate::new();
+    let begun = AtomicUsize::new(0);
+    let outside = tempfile::Builder::new().prefix("cloop-outside-").tempdir().unwrap();
+    let escape = outside.path().join("escaped");
+    let escaping = format!("{RIGHT}; echo x > '{}'; echo x > ../escaped; true", escape.display());
+    let server = ScriptedServer::start(move |request| {
+        if request.step() == Step::Evaluate {
+            let open = vec![issue("sum", "it subtracts", "sum.js")];
+            return Reply::json(&evaluation(Verdict::InProgress, 0.5, open));
+        }
+        assert!(is_agent(request), "{:?}", request.step());
+        if request.has_function_output {
+            return Reply::json(&agent_report("Add instead of subtract."));
+        }
+        // Nobody goes on before all three have begun.
+        if begun.fetch_add(1, Ordering::SeqCst) == 2 {
+            gate.release();
+        }
+        let reply = match role(request) {
+            0 => Reply::exec_command(&escaping),
+            1 => Reply::exec_command("sed -i.bak 's/, 5)/, -1)/' test/sum.test.js && rm test/sum.test.js.bak"),
+            _ => Reply::error(400, "invalid_request_error", "no such thing"),
+        };
+        reply.after(&gate)
+    })
+    .unwrap();
+    let environment = TestEnvironment::new(&server);
+    let repo = sum_repo(&environment);
+    start(&environment, &repo, ["--test-cmd", "node --test", "--propose", "agent"]).expect_code(0);
+    let status = status(&environment, &repo);
+    assert_eq!(status["stopReason"], "goal-met");
+    let iteration = &status["iterations"][0];
+    assert_eq!((iteration["winner"].as_str(), iteration["calls"].as_u64()), (Some("agent-1"), Some(4)));
+    let rejected = iteration["rejected"].as_array().unwrap().clone();
+    assert_eq!((rejected.len(), rejected[0]["id"].as_str()), (1, Some("agent-2")), "{rejected:#?}");
+    let code = rejected[0]["code"].as_str().unwrap();
+    assert!(["weakens-test", "permission-needed"].contains(&code), "{code}");
+    assert_eq!(repo.git(["status", "--porcelain"]), " M sum.js");
+    assert_eq!(repo.read("sum.js"), "exports.sum = (a, b) => a + b;\n");
+    assert!(!escape.exists(), "an agent wrote outside its work tree");
+    assert!(!environment.cache().join("cloop/worktrees/escaped").exists(), "an agent wrote beside its work tree");
+    let patch = result(&environment, repo.path(), &["--patch"]).expect_code(0).stdout;
+    assert!(patch.contains("+exports.sum = (a, b) => a + b;"), "{patch}");
+    assert_no_worktrees(&environment, &repo);
+    environment.assert_no_processes();
+}
+
+#[test]
+fn an_agent_that_had_answered_when_the_worker_died_is_not_asked_again_and_its_edits_count() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = ScriptedServer::start(move |request| {
+        if request.step() == Step::Evaluate {
+            let open = vec![issue("sum", "it subtracts", "sum.js")];
+            return Reply::json(&evaluation(Verdict::InProgress, 0.5, open));
+        }
+        let report = Reply::json(&agent_report("Add instead of subtract."));
+        match role(request) {
+            0 if request.has_function_output => report,
+            0 => Reply::exec_command(RIGHT),
+            _ => report.after(&held),
+        }
+    })
+    .unwrap();
+    let environment = TestEnvironment::new(&server);
+    let repo = sum_repo(&environment);
+    let arguments = ["start", "mend it", "--yes", "--test-cmd", "node --test", "--propose", "agent"];
+    let mut run = environment.spawn_cloop(repo.path(), arguments, "");
+    let answer = || -> Option<PathBuf> {
+        let runs = fs::read_dir(repo.path().join(".git/cloop/runs")).ok()?.flatten().next()?.path();
+        Some(runs.join("iterations/0001/call-002-agent/answer.json")).filter(|path| path.exists())
+    };
+    run.wait_for("answer of the first agent", Duration::from_secs(60), |_| answer().is_some());
+    run.signal(Signal::KILL);
+    run.finish(Duration::from_secs(60));
+    gate.release();
+    // A look puts in order what the worker left, work trees among it.
+    let interrupted = status(&environment, &repo);
+    assert_eq!(interrupted["status"], "interrupted");
+    assert_no_worktrees(&environment, &repo);
+    environment.cloop(repo.path(), ["resume"]).expect_code(0);
+    assert_eq!(repo.read("sum.js"), "exports.sum = (a, b) => a + b;\n");
+    let asked = server.requests().iter().filter(|request| is_agent(request) && role(request) == 0).count();
+    assert_eq!(asked, 2, "the first agent's two requests, once");
+    assert_no_worktrees(&environment, &repo);
+}
+
+#[test]
+fn agents_take_over_after_a_round_of_diffs_that_led_nowhere() {
+    let server = ScriptedServer::start(move |request| match request.step() {
+        Step::Evaluate => {
+            let open = vec![issue("sum", "it subtracts", "sum.js")];
+            Reply::json(&evaluation(Verdict::InProgress, 0.5, open))
+        }
+        Step::Suggest => {
+            let cheat = "--- a/test/sum.test.js\n+++ b/test/sum.test.js\n@@ -6 +6 @@\n-  assert.equal(sum(2, 3), \
+                         5);\n+  assert.equal(sum(2, 3), -1);\n";
+            Reply::json(&crate::common::suggestion([("cheat", cheat)]))
+        }
+        _ if request.has_function_output => Reply::json(&agent_report("Add instead of subtract.")),
+        _ => Reply::exec_command(RIGHT),
+    })
+    .unwrap();
+    let environment = TestEnvironment::new(&server);
+    let repo = sum_repo(&environment);
+    start(&environment, &repo, ["--test-cmd", "node --test", "--nproposals", "2"]).expect_code(0);
+    let status = status(&environment, &repo);
+    assert_eq!(status["iterations"][1]["winner"], "agent-1");
+    // The other agent did the same, and two of the same are one.
+    assert_eq!(status["iterations"][1]["rejected"][0]["code"], "duplicate");
+    let stats = environment.cloop(repo.path(), ["stats", "--json"]).expect_code(0).json();
+    assert_eq!(
+        (stats["runs"].as_u64(), stats["goalsMet"].as_u64(), stats["iterations"].as_u64()),
+        (Some(1), Some(1), Some(2))
+    );
+    assert_eq!((stats["proposals"]["made"].as_u64(), stats["proposals"]["accepted"].as_u64()), (Some(3), Some(1)));
+    assert_eq!(stats["favourite"]["share"], Value::Null);
+}
+
+#[test]
+fn a_wrong_favourite_costs_a_check_run_and_not_the_iteration_and_stats_remember_it() {
+    let wrong = replacing("sum.js", "exports.sum = (a, b) => a - b;", "exports.sum = (a, b) => a * b;");
+    let right = replacing("sum.js", "exports.sum = (a, b) => a - b;", "exports.sum = (a, b) => b + a;");
+    let model = in_progress("sum.js")
+        .patches([("wrong", &*wrong), ("right", &*right)])
+        .rank_by(RankBy::preferring(&["a * b", "b + a"]));
+    let (_server, environment) = scripted(model);
+    let repo = sum_repo(&environment);
+    let arguments = ["start", "mend it", "--yes", "--test-cmd", "node --test", "--trial", "after-rank"];
+    environment.cloop(repo.path(), arguments).expect_code(0);
+    let status = status(&environment, &repo);
+    assert_eq!(status["iterations"].as_array().map(Vec::len), Some(1));
+    assert_eq!(status["iterations"][0]["winner"], "right");
+    assert_eq!(repo.read("sum.js"), "exports.sum = (a, b) => b + a;\n");
+    let stats = environment.cloop(repo.path(), ["stats", "--json"]).expect_code(0).json();
+    let favourite = &stats["favourite"];
+    assert_eq!((favourite["rounds"].as_u64(), favourite["measuredBest"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(favourite["share"], 0.0);
+    let text = environment.cloop(repo.path(), ["stats"]).expect_code(0).stdout;
+    assert!(text.contains("0 of 1 rounds"), "{text}");
 }
