@@ -2,7 +2,12 @@
 //!
 //! `cargo bench --bench jobs` prints the times. It needs an installed Codex (or `LOOP_CODEX_BIN`), no account.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and ends where it cannot go on")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
 
 use std::path::Path;
 use std::process::Command;

@@ -2,6 +2,8 @@
 //!
 //! What a person types wins over the repository's `.cloop.toml`, that over the user's own file, that over the defaults.
 
+#![expect(clippy::disallowed_methods, reason = "the reader of the environment")]
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

@@ -86,6 +86,11 @@ impl Receipt {
         self
     }
 
+    /// Says whether this is an accept command: red at first, and green at the end or the goal is not met.
+    pub fn is_accept(&self) -> bool {
+        self.check.starts_with("accept-")
+    }
+
     /// Returns what fails: the failing test ids, or the check's own name in parentheses where it failed and named none.
     pub fn failing(&self) -> BTreeSet<String> {
         let named = self.ids.as_ref().map(|ids| ids.failed.clone()).unwrap_or_default();
@@ -109,7 +114,11 @@ impl Receipt {
         match self.exit {
             Exit::Code { code: 127 } => Some(format!("`{}` was not found (exit 127)", self.command)),
             Exit::Code { code: 126 } => Some(format!("`{}` could not be executed (exit 126)", self.command)),
-            Exit::TimedOut => Some(format!("`{}` did not end within its time limit", self.command)),
+            Exit::TimedOut => Some(format!(
+                "`{}` had not ended after {}, its time limit",
+                self.command,
+                crate::report::duration(self.duration_ms)
+            )),
             Exit::OutputLimit => Some(format!("`{}` wrote more output than a check may", self.command)),
             _ => None,
         }

@@ -70,6 +70,10 @@ pub fn find(
     cwd: &Path,
     env: &[(OsString, OsString)],
 ) -> anyhow::Result<Codex> {
+    // An entry that is empty or relative would mean the repository's own folder: nothing there is run unasked.
+    let folders = std::env::split_paths(path.unwrap_or_default()).filter(|folder| folder.is_absolute());
+    let folders = std::env::join_paths(folders).context("read PATH")?;
+    let path = Some(folders.as_os_str());
     let found = match named.filter(|name| !name.is_empty()) {
         Some(name) => which::which_in(name, path, cwd)
             .with_context(|| format!("find the Codex that LOOP_CODEX_BIN names: {}", name.display()))?,
@@ -160,7 +164,13 @@ fn said(captured: &Captured) -> String {
     if lines.is_empty() {
         return match captured.exit {
             Exit::TimedOut => "no end within its time limit".to_owned(),
-            Exit::Code { code } => format!("exit status {code}, no message"),
+            Exit::Code { code } => {
+                let text = String::from_utf8_lossy(&captured.stdout);
+                match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+                    Some(line) => format!("it says \"{}\"", line.chars().take(200).collect::<String>()),
+                    None => format!("exit status {code}, no message"),
+                }
+            }
             other => format!("{other:?}"),
         };
     }

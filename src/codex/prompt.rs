@@ -28,8 +28,8 @@ const LEAST_TEXT_CHARS: usize = 200;
 const LEAST_ITEMS: usize = 8;
 
 /// Most characters of the goal. It is cut only together with everything else at its least: nobody should be judged
-/// by half a goal.
-const MAX_GOAL_CHARS: usize = 40_000;
+/// by half a goal. A start refuses longer ones, so in a prompt of full length the goal is always whole.
+pub const MAX_GOAL_CHARS: usize = 120_000;
 
 /// Lines of the progress log that are shown.
 const PROGRESS_LINES: usize = 30;

@@ -1,5 +1,7 @@
 //! Finds a Codex CLI, or brings one into the demonstration's own folder.
 
+#![expect(clippy::disallowed_methods, reason = "looks for Codex before there is a session")]
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

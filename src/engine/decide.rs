@@ -121,7 +121,7 @@ fn unusable_hint(reason: StopReason) -> &'static str {
         StopReason::ChecksTooSlow => {
             "raise the time with `resume --max-time`, or name a faster check with `--test-cmd` or `--trial-cmd`"
         }
-        _ => "correct the command, or its time limit with `--check-timeout`, and start again",
+        _ => "`resume` when the command works; to change it, or its time limit (--check-timeout), start again",
     }
 }
 
@@ -521,6 +521,10 @@ fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
     let attempt = &state.attempt;
     if attempt.answer_file.is_some() {
         return Effect::TakeAnswer { kind };
+    }
+    // What a dead worker's call came to has to be known before anything is decided about the next one.
+    if let Some(call) = state.call.as_ref().filter(|call| call.end.is_none()) {
+        return Effect::Ask { kind: call.kind, repair: call.repair, shrink: 0 };
     }
     if let Some(over) = budget_over(state, now) {
         return over;

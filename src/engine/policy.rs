@@ -109,4 +109,12 @@ mod tests {
             assert_eq!(policy(&failures(&[class])), Policy::Stop);
         }
     }
+
+    #[test]
+    fn a_call_whose_worker_died_is_asked_again_however_often_that_happened() {
+        for times in 1..5 {
+            let seen = failures(&vec![FailureClass::Stopped; times]);
+            assert_eq!(policy(&seen), Policy::RetryAt(Timestamp::UNIX_EPOCH));
+        }
+    }
 }

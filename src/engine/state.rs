@@ -87,6 +87,14 @@ impl Candidate {
         matches!(self.prepared, Some(Prepared::Ready { .. }))
     }
 
+    /// Returns the fingerprint of its change, where it is ready.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match &self.prepared {
+            Some(Prepared::Ready { fingerprint, .. }) => Some(fingerprint),
+            _ => None,
+        }
+    }
+
     /// Returns the tree with the candidate applied, where it applies.
     pub fn tree(&self) -> Option<&str> {
         match &self.prepared {
@@ -257,9 +265,6 @@ pub struct State {
     pub closed_issues: BTreeSet<String>,
     /// State ids seen, with how often.
     pub state_ids: BTreeMap<String, u32>,
-    /// Fingerprints of proposals that are not to come again: all that guards refused, and all made for the present
-    /// state.
-    pub fingerprints: Vec<String>,
     /// The proof that ended the loop, or the last attempt.
     pub proof: Option<Proof>,
     pub stop: Option<Stop>,
@@ -301,7 +306,6 @@ impl State {
             settled: Vec::new(),
             closed_issues: BTreeSet::new(),
             state_ids: BTreeMap::new(),
-            fingerprints: Vec::new(),
             proof: None,
             stop: None,
             landing: None,
@@ -589,11 +593,6 @@ impl State {
                 }
             }
             Event::ProposalPrepared { id, prepared } => {
-                let fingerprint = match &**prepared {
-                    Prepared::Ready { fingerprint, .. } => Some(fingerprint.clone()),
-                    Prepared::Refused { fingerprint, .. } => fingerprint.clone(),
-                };
-                self.fingerprints.extend(fingerprint);
                 self.with_candidate(id, |candidate| candidate.prepared = Some((**prepared).clone()));
             }
             Event::ProposalRanked { ranked } => {
@@ -639,15 +638,6 @@ impl State {
                 if let Some(receipts) = receipts {
                     self.head_receipts = receipts;
                 }
-                // What lost to this one, or failed without it, may be right on top of it; what guards refused stays
-                // refused.
-                let refused = self.iterations.iter().flat_map(|iteration| iteration.candidates.iter().flatten());
-                self.fingerprints = refused
-                    .filter_map(|candidate| match &candidate.prepared {
-                        Some(Prepared::Refused { fingerprint, .. }) => fingerprint.clone(),
-                        _ => None,
-                    })
-                    .collect();
             }
             Event::IterationFinished { .. } => {
                 if let Some(iteration) = self.current_mut() {
@@ -736,6 +726,27 @@ impl State {
             self.open_issues.push(issue.clone());
         }
         self.issue_marks = marks;
+    }
+
+    /// Returns the fingerprints of the proposals that would fare no better a second time: those a guard refused, those
+    /// that lost their trial on the tree the loop stands on now, and those of the present round. What only lost to a
+    /// better one, or was never tried, may come again: it can be the other half of the goal.
+    pub fn hopeless_fingerprints(&self) -> Vec<String> {
+        let of = |iteration: &Iteration, candidate: &Candidate| match (&candidate.prepared, &candidate.trial) {
+            // A duplicate is as hopeless as what it repeats, and that stands here by itself.
+            (Some(Prepared::Refused { code: Code::Duplicate, .. }), _) => None,
+            (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
+            (Some(Prepared::Ready { fingerprint, .. }), trial) => {
+                let same_base = !iteration.accepted && iteration.tree == self.head_tree;
+                let lost = same_base && trial.as_ref().is_some_and(|trial| !trial.outcome.acceptable());
+                (lost || iteration.ended_at.is_none()).then(|| fingerprint.clone())
+            }
+            (None, _) => None,
+        };
+        let candidates = |iteration: &'_ Iteration| -> Vec<String> {
+            iteration.candidates.iter().flatten().filter_map(|candidate| of(iteration, candidate)).collect()
+        };
+        self.iterations.iter().flat_map(candidates).collect()
     }
 
     /// Credits the last accepted round with the issues that this evaluation no longer sees, where they had a file and

@@ -194,13 +194,16 @@ pub fn branch(session: &Session, name: &str) -> anyhow::Result<BranchReport> {
     Ok(BranchReport { schema_version: SCHEMA_VERSION, run_id: run.id, branch: name.to_owned(), base: head, commits })
 }
 
+/// A commit to be: its iteration, or `None` for the uncommitted work the loop started from, and its tree.
+type Step<'a> = (Option<&'a Iteration>, String);
+
 /// Returns the tree of each commit with the loop's changes alone on HEAD's tree, or `None` where they build on
 /// uncommitted work and do not fit without it.
 fn on_head<'a>(
     repository: &Repository,
     state: &State,
     accepted: &[&'a Iteration],
-) -> anyhow::Result<Option<Vec<(Option<&'a Iteration>, String)>>> {
+) -> anyhow::Result<Option<Vec<Step<'a>>>> {
     let mut tree = repository.tree_of(&state.started.head)?;
     let mut trees = Vec::new();
     for iteration in accepted {
@@ -220,7 +223,7 @@ fn on_head<'a>(
 }
 
 /// Returns the tree of each commit where the uncommitted work has to come first.
-fn on_seed<'a>(state: &State, accepted: &[&'a Iteration]) -> Vec<(Option<&'a Iteration>, String)> {
+fn on_seed<'a>(state: &State, accepted: &[&'a Iteration]) -> Vec<Step<'a>> {
     let seed = (None, state.started.seed_tree.clone());
     std::iter::once(seed).chain(accepted.iter().map(|iteration| (Some(*iteration), iteration.tree.clone()))).collect()
 }

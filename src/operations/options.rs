@@ -64,6 +64,10 @@ fn parse_effort(text: &str) -> Result<String, String> {
     efforts(text).map(|_| text.to_owned())
 }
 
+/// What to do about an effort that is none.
+pub(super) const EFFORT_HINT: &str =
+    "efforts are words such as low, medium, high or xhigh; Codex lists those of each model";
+
 /// Returns the efforts that an `--effort` text sets.
 pub fn efforts(text: &str) -> Result<BTreeMap<CallKind, String>, String> {
     let mut efforts = BTreeMap::new();
@@ -122,7 +126,7 @@ pub struct Options {
     #[arg(long, value_name = "C", help_heading = CHECKS)]
     pub test_cmd: Option<String>,
     /// Go on without a test command
-    #[arg(long, conflicts_with = "test_cmd", help_heading = CHECKS, num_args = 0..=1, value_name = "BOOL", hide_possible_values = true, default_missing_value = "true", require_equals = true)]
+    #[arg(long, conflicts_with = "test_cmd", help_heading = CHECKS, num_args = 0, default_missing_value = "true")]
     pub no_test: Option<bool>,
     /// Command that lints
     #[arg(long, value_name = "C", help_heading = CHECKS)]
@@ -201,7 +205,7 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL", help_heading = LIMITS, hide_short_help = true)]
     pub require_proof: Option<ProofLevel>,
     /// Start from a work tree with uncommitted changes
-    #[arg(long, help_heading = LIMITS, num_args = 0..=1, value_name = "BOOL", hide_possible_values = true, default_missing_value = "true", require_equals = true)]
+    #[arg(long, help_heading = LIMITS, num_args = 0, default_missing_value = "true")]
     pub allow_dirty: Option<bool>,
     /// Whether a proven result is written into the work tree [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = LIMITS, hide_short_help = true)]

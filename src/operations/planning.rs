@@ -11,15 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::codex_check::{self, CodexReport};
 use super::options::{self, Options};
 use super::{Session, discover_failure};
+use crate::codex::prompt::MAX_GOAL_CHARS;
 use crate::config;
 use crate::detect::Detection;
 use crate::error::Failure;
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
 use crate::report::SCHEMA_VERSION;
 use crate::workspace::{Repository, Workspace};
-
-/// Longest goal, in characters; a goal is a sentence or a page, not a book, and every prompt carries it.
-const MAX_GOAL_CHARS: usize = 200_000;
 
 /// Model used where nobody said otherwise and the installed Codex lists it.
 const PREFERRED_MODEL: &str = "gpt-5.4";
@@ -210,7 +208,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         Err(hint) => notes.push(format!("Codex is not signed in: {hint}")),
     }
     let efforts: BTreeMap<_, _> = match &options.effort {
-        Some(text) => options::efforts(text).map_err(|cause| Failure::usage(cause, ""))?,
+        Some(text) => options::efforts(text).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?,
         None => BTreeMap::new(),
     };
     let remembered = session.store(&repository).model_request()?.filter(|request| request.run_id.is_none());
@@ -223,7 +221,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
     if efforts.is_empty()
         && let Some(effort) = remembered.and_then(|request| request.effort)
     {
-        efforts = options::efforts(&effort).map_err(|cause| Failure::usage(cause, ""))?;
+        efforts = options::efforts(&effort).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?;
     }
     notes.extend(codex.model_warning(model.as_deref()));
     let settings = CodexSettings { model, efforts, profile: options.profile.clone(), mcp: options.codex_mcp.clone() };

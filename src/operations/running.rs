@@ -16,7 +16,7 @@ use crate::error::{ExitCode, Failure};
 use crate::plan::Plan;
 use crate::process;
 use crate::runtime::{CodexSetup, Observer, Resources, Runtime, StopSignal};
-use crate::store::{FORMAT, Holder, Lock, LockError, Run, Store};
+use crate::store::{FORMAT, Face, Holder, Lock, LockError, Run, Store};
 use crate::workspace::{Repository, Workspace};
 
 /// A loop that has ended, or a worker that was stopped by a signal.
@@ -125,6 +125,10 @@ fn run_plan(
         return Err(Failure::preflight("not-signed-in", "Codex is not signed in", hint.clone()).into());
     }
     let lock = take_lock(&store, "", repository.root())?;
+    // Before there is a run: a folder that cannot be ours must not leave half a loop behind.
+    Face::new(repository.root()).create().map_err(|error| {
+        Failure::preflight("face", format!("{error:#}"), "the loop keeps its readable state in the folder .loop there")
+    })?;
     let user = Workspace::of_user(repository)?;
     let dirty = user.dirty_paths(5)?;
     let count = dirty.tracked + dirty.untracked;
@@ -136,6 +140,14 @@ fn run_plan(
         )
         .into());
     }
+    // Before the run exists: what stands in the way of the readable face is told, and leaves no half-begun run.
+    Face::new(repository.root()).create().map_err(|error| {
+        Failure::preflight(
+            "store",
+            format!("{error:#}"),
+            "the loop shows its state in a folder `.loop` at the root; rename what stands there",
+        )
+    })?;
     let seed_tree = user.snapshot()?;
     let head = repository.head().commit.clone();
     let head_tree = repository.tree_of(&head)?;

@@ -198,7 +198,7 @@ pub fn set_model(session: &Session, model: Option<String>, effort: Option<String
         _ => false,
     };
     if let Some(effort) = &effort {
-        options::efforts(effort).map_err(|cause| Failure::usage(cause, ""))?;
+        options::efforts(effort).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?;
     }
     let model = model.map(|name| if name == "spark" { "gpt-5.3-codex-spark".to_owned() } else { name });
     let open = current.as_ref().filter(|(_, state)| alive || !state.finished || may_go_on(state));

@@ -5,6 +5,8 @@
 //! child stands a watcher (`shim`), so that no child outlives this program's sudden death either. It never reads
 //! what a process wrote and never decides what an exit means.
 
+#![expect(clippy::disallowed_methods, reason = "the starter of processes, and of the search for them on PATH")]
+
 mod shim;
 mod table;
 

@@ -7,6 +7,8 @@
 //! watcher, so that a process which has made itself a daemon is found as well.
 //! It never reads or changes what the command reads and writes.
 
+#![expect(clippy::disallowed_methods, reason = "starts the command it watches")]
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;

@@ -430,7 +430,11 @@ fn iteration_report(state: &State, iteration: &crate::engine::state::Iteration) 
 
 fn stop_message(state: &State, status: LoopStatus) -> Option<String> {
     if let Some(stop) = &state.stop {
-        return Some(stop.message.clone());
+        // One sentence: what happened, and what to do.
+        return Some(match &stop.hint {
+            Some(hint) => format!("{}; {hint}.", stop.message.trim_end_matches('.')),
+            None => stop.message.clone(),
+        });
     }
     (status == LoopStatus::Interrupted).then(|| {
         let step = step_of(state).unwrap_or("start");

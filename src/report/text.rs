@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::history::HistoryReport;
 use super::result::{ProposalReport, ResultReport};
-use super::status::{IterationReport, LoopStatus, StatusReport};
+use super::status::{IterationReport, LoopStatus, ProofReport, StatusReport};
 use super::{count, duration};
 use crate::answers::Verdict;
 use crate::engine::StopReason;
@@ -98,6 +98,7 @@ fn headline(status: LoopStatus, stop_reason: Option<StopReason>) -> String {
 /// Returns the status as text.
 pub fn status_text(report: &StatusReport) -> String {
     let mut text = format!("## Loop {}: {}\n\n", report.run_id, headline(report.status, report.stop_reason));
+    text.push_str(&permitted_lines(report.proof.as_ref()));
     if let Some(message) = &report.stop_message {
         text.push_str(&wrap("", "", message));
         text.push('\n');
@@ -260,22 +261,25 @@ fn outcome(iteration: &IterationReport) -> String {
     shorten(&format!("{} refused: {}", iteration.rejected.len(), codes.join(", ")), 36)
 }
 
+/// Returns what a reader has to know before the verdict: which paths were changed because the user permitted it.
+fn permitted_lines(proof: Option<&ProofReport>) -> String {
+    let Some(proof) = proof.filter(|proof| !proof.permitted.is_empty()) else { return String::new() };
+    let mut text = wrap(
+        "",
+        "",
+        &format!(
+            "Changed with your permission, tests or check configuration among them: {}",
+            name_some(&proof.permitted)
+        ),
+    );
+    text.push('\n');
+    text
+}
+
 /// Returns the result as text.
 pub fn result_text(report: &ResultReport) -> String {
     let mut text = format!("## Result of loop {}: {}\n\n", report.run_id, headline(report.status, report.stop_reason));
-    if let Some(proof) = &report.proof
-        && !proof.permitted.is_empty()
-    {
-        text.push_str(&wrap(
-            "",
-            "",
-            &format!(
-                "Changed with your permission, tests or check configuration among them: {}",
-                name_some(&proof.permitted)
-            ),
-        ));
-        text.push('\n');
-    }
+    text.push_str(&permitted_lines(report.proof.as_ref()));
     if let Some(message) = &report.stop_message {
         text.push_str(&wrap("", "", message));
         text.push('\n');

@@ -31,7 +31,7 @@ impl Runtime<'_> {
         let Some(last) = slots.iter().max() else { return Ok(()) };
         // Fresh ones: nothing of an earlier trial or agent, ignored files among it, may be found in them.
         self.empty_pool()?;
-        let made = self.fill_pool(*last as usize + 1)?;
+        let made = self.fill_pool(*last as usize + 1);
         let setup = self.codex.clone().context("there is no Codex to ask")?;
         let settings = self.state.plan.codex.clone();
         let effort = settings.effort(CallKind::Suggest).to_owned();

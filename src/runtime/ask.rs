@@ -169,7 +169,8 @@ impl Runtime<'_> {
         }
     }
 
-    /// Takes up an answer that arrived before the worker died: what was paid for is not asked again.
+    /// Takes up what came of a call whose worker died: an answer that was paid for is not asked again. Says whether
+    /// there was such a call.
     fn recover_call(&mut self) -> anyhow::Result<bool> {
         let Some(call) = self.state.call.clone().filter(|call| call.end.is_none()) else { return Ok(false) };
         let index = self.iteration_index();
@@ -183,11 +184,10 @@ impl Runtime<'_> {
                 crate::engine::event::Tokens::estimate(call.prompt_chars as usize, 0),
             ),
         };
-        let answered = matches!(outcome, Outcome::Answer(_));
         let end = self.end_of(outcome, &name, call.kind, &schema(call.kind));
         let duration_ms = state::millis_between(call.started_at, Timestamp::now());
         self.emit(Event::CallFinished { call: call.number, duration_ms, tokens, end })?;
-        Ok(answered)
+        Ok(true)
     }
 
     /// Takes over what `model` set since the last call.
@@ -508,7 +508,7 @@ impl Runtime<'_> {
     }
 
     pub(super) fn progress(&self) -> Vec<String> {
-        let text = std::fs::read(self.face.path("progress.log")).unwrap_or_default();
+        let text = self.face.read("progress.log").unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(PROGRESS_LINES)..].iter().map(|line| (*line).to_owned()).collect()

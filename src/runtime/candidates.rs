@@ -78,7 +78,6 @@ impl Runtime<'_> {
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
         let plan = &self.state.plan;
         let commands: Vec<String> = plan.checks.commands().into_iter().map(|(_, command)| command).collect();
-        // A patch that was mended shares its fingerprint with nobody but itself.
         let judgement = guards::judge(
             &rebuilt.change,
             &guards::Context {
@@ -90,7 +89,7 @@ impl Runtime<'_> {
                 scope: &plan.limits.scope,
                 max_lines: plan.method.max_patch_lines as usize,
                 goal_adds_tests: goal_adds_tests(&plan.goal),
-                earlier: &self.state.fingerprints,
+                earlier: &self.state.hopeless_fingerprints(),
             },
         );
         let fingerprint = guards::fingerprint(&rebuilt.change);
@@ -272,21 +271,28 @@ impl Runtime<'_> {
         match act(self) {
             Ok(()) => Ok(None),
             Err(error) => match error.downcast::<TreeChanged>() {
-                Ok(changed) => {
-                    let kept = self.keep_copy(&self.user, "found")?;
-                    let stopped = self.emit(Event::Stopped {
-                        reason: Some(StopReason::TreeChanged),
-                        message: format!("{}: {changed}.", "Stopped to keep your work"),
-                        hint: Some(format!(
-                            "your version is kept as {kept}, the loop's in its own refs; `resume --adopt` goes on from \
-                             yours, `resume --discard` from the loop's"
-                        )),
-                    });
-                    Ok(Some(stopped))
-                }
+                Ok(changed) => Ok(Some(self.stop_for_changed_tree(&changed))),
                 Err(error) => Err(error),
             },
         }
+    }
+
+    /// Stops the loop because somebody else changed the user's tree under it. A copy of what is there is kept, and
+    /// what a trial had written is taken out again wherever nobody touched it: what stays is the best state with the
+    /// other's changes.
+    pub(super) fn stop_for_changed_tree(&mut self, changed: &TreeChanged) -> anyhow::Result<()> {
+        let kept = self.keep_copy(&self.user, "found")?;
+        if let Some(standing) = self.standing.take() {
+            self.user.put_back_untouched(&standing, &self.state.head_tree)?;
+        }
+        self.emit(Event::Stopped {
+            reason: Some(StopReason::TreeChanged),
+            message: format!("Stopped to keep your work: {changed}."),
+            hint: Some(format!(
+                "your version is kept as {kept}, the loop's in its own refs; `resume --adopt` goes on from yours, \
+                 `resume --discard` from the loop's"
+            )),
+        })
     }
 
     /// Makes a candidate the new best state: commit and ref first, then the event, then the folder.
@@ -347,7 +353,12 @@ pub(super) fn finish_trial(
 }
 
 fn finding_text(finding: &guards::Finding) -> String {
+    // Some findings are about the change as a whole.
+    if finding.path.is_empty() {
+        return finding.reason.clone();
+    }
     match finding.line {
+        _ if finding.path.is_empty() => finding.reason.clone(),
         Some(line) => format!("{}:{line}: {}", finding.path, finding.reason),
         None => format!("{}: {}", finding.path, finding.reason),
     }

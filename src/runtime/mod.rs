@@ -86,6 +86,12 @@ pub struct Runtime<'a> {
     alive: bool,
     /// What the running trial has shown, between its checks and its event.
     measured: Option<crate::engine::event::Trial>,
+    /// The tree that was last written into the user's work tree, while the loop works there.
+    standing: Option<String>,
+    /// What the runs of the baseline wrote.
+    baseline_runs: Vec<place::BaselineRun>,
+    /// How the readable state names another goal, once it has.
+    face_drift: Option<String>,
     observer: &'a mut dyn Observer,
     /// Held for as long as the worker works.
     _lock: Lock,
@@ -177,7 +183,10 @@ impl<'a> Runtime<'a> {
             place: None,
             pool: Vec::new(),
             measured: None,
+            face_drift: None,
             alive: true,
+            standing: None,
+            baseline_runs: Vec::new(),
             face,
             writer,
             state,
@@ -210,8 +219,15 @@ impl<'a> Runtime<'a> {
 
     /// Writes the readable face. It can be rebuilt, so a failure here loses nothing and stops nothing.
     fn show(&mut self, line: Option<&str>) {
+        // What somebody edited there is looked at before it is replaced, and left as the proof until the loop has
+        // stopped for it.
+        if self.face_drift.is_none() {
+            self.face_drift = self.edited_face();
+        }
         let report = status_report(&self.state, self.alive && !self.state.finished, Timestamp::now());
-        if let Ok(bytes) = serde_json::to_vec_pretty(&report) {
+        if (self.face_drift.is_none() || self.state.stop.is_some())
+            && let Ok(bytes) = serde_json::to_vec_pretty(&report)
+        {
             let _ = self.face.write("loop-state.json", &bytes);
         }
         if self.state.finished || !self.alive {
@@ -219,8 +235,7 @@ impl<'a> Runtime<'a> {
         } else if let Some(worker) = &self.state.worker
             && let Ok(bytes) = serde_json::to_vec(worker)
         {
-            let path = self.face.path("loop.pid");
-            if std::fs::read(&path).ok().as_deref() != Some(&bytes[..]) {
+            if self.face.read("loop.pid").as_deref() != Some(&bytes[..]) {
                 let _ = self.face.write("loop.pid", &bytes);
             }
         }
@@ -264,7 +279,10 @@ impl<'a> Runtime<'a> {
                 if ending || self.state.stop.is_some() {
                     return Err(error);
                 }
-                self.stop_for(&error)?;
+                match error.downcast::<place::TreeChanged>() {
+                    Ok(changed) => self.stop_for_changed_tree(&changed)?,
+                    Err(error) => self.stop_for(&error)?,
+                }
             }
         }
     }
@@ -296,19 +314,18 @@ impl<'a> Runtime<'a> {
         if !message.is_some_and(|message| message.contains(expected)) {
             return Ok(Some(format!("{name} does not carry its hash")));
         }
-        // A missing or unreadable face is rebuilt from the journal; one that names another goal was edited.
-        let told = std::fs::read(self.face.path("loop-state.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-        if let Some(told) = told.filter(|told| told["runId"] == self.state.started.run_id.as_str()) {
-            let same = told["goalHash"] == expected.as_str()
-                && told["goal"] == self.state.plan.goal.as_str()
-                && told["acceptanceCriteria"] == serde_json::json!(self.state.plan.acceptance_criteria);
-            if !same {
-                return Ok(Some(".loop/loop-state.json names another goal".into()));
-            }
-        }
-        Ok(None)
+        Ok(self.face_drift.clone().or_else(|| self.edited_face()))
+    }
+
+    /// Says so where the readable state names another goal. A missing or unreadable one is rebuilt from the journal.
+    fn edited_face(&self) -> Option<String> {
+        let bytes = self.face.read("loop-state.json")?;
+        let told: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let same = told["goalHash"] == self.state.started.goal_hash.as_str()
+            && told["goal"] == self.state.plan.goal.as_str()
+            && told["acceptanceCriteria"] == serde_json::json!(self.state.plan.acceptance_criteria);
+        (told["runId"] == self.state.started.run_id.as_str() && !same)
+            .then(|| ".loop/loop-state.json names another goal".into())
     }
 
     fn perform(&mut self, effect: Effect) -> anyhow::Result<()> {

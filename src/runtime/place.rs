@@ -14,7 +14,7 @@ use crate::engine::StopReason;
 use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unusable};
 use crate::plan::Where;
 use crate::process::{self, Exit, FirstSignal, Spec};
-use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies};
+use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies, is_temporary};
 
 /// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
 /// so of copying; above it, working in place is the better bargain.
@@ -23,6 +23,13 @@ pub(super) const CLONE_BUDGET: CloneBudget = CloneBudget { max_bytes: 4 << 30, m
 /// A second run of the same checks to find flaky ids is cheap below this, in milliseconds, and below a hundredth of
 /// the time budget.
 const CHEAP_RERUN_MS: u64 = 20_000;
+
+/// Runs of the checks after the baseline that a loop cannot do without: one trial, and the proof, fresh and with the
+/// seed's tests.
+const LATER_RUNS: u64 = 3;
+
+/// What the least number of Codex calls is taken to need where a budget is named, in milliseconds: two quick ones.
+const CALLS_MS: u64 = 20_000;
 
 /// The folder the loop works in.
 pub enum Place {
@@ -38,6 +45,12 @@ pub(super) struct TreeChanged {
     pub(super) paths: Vec<String>,
 }
 
+impl TreeChanged {
+    fn of(changed: &[ChangedPath]) -> Self {
+        Self { paths: changed.iter().map(|changed| changed.path.clone()).collect() }
+    }
+}
+
 impl std::fmt::Display for TreeChanged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown: Vec<&str> = self.paths.iter().take(3).map(String::as_str).collect();
@@ -50,6 +63,26 @@ impl std::fmt::Display for TreeChanged {
 }
 
 impl std::error::Error for TreeChanged {}
+
+/// What one run of a check wrote while the baseline was taken.
+pub(super) struct BaselineRun {
+    check: String,
+    /// Tree of what the folder held then, where it was the user's and something was put back.
+    copy: Option<String>,
+    wrote: Vec<ChangedPath>,
+}
+
+/// The set-up command did not end well.
+#[derive(Debug)]
+struct SetUpFailed(String);
+
+impl std::fmt::Display for SetUpFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SetUpFailed {}
 
 /// What one full run of the checks gave.
 pub(super) struct CheckOutcome {
@@ -112,7 +145,12 @@ impl Runtime<'_> {
                 pytest_addopts: self.pytest_addopts.as_deref(),
             };
             let mut receipt = run.run(&mut self.stop.watch())?;
-            receipt.wrote = self.restore(here, tree)?;
+            if self.state.baseline.is_none() && receipt.exit == Exit::Stopped && (!here || self.in_place()) {
+                // Nothing tells yet what the check wrote from what a person did meanwhile: both stay.
+                receipts.push(receipt);
+                return Ok(CheckOutcome { receipts, stopped: true });
+            }
+            receipt.wrote = self.restore(here, tree, name)?;
             let json = serde_json::to_vec_pretty(&receipt).context("write a receipt")?;
             self.write(&format!("checks/{label}-{name}.json"), &json)?;
             let stopped = receipt.exit == Exit::Stopped;
@@ -126,13 +164,18 @@ impl Runtime<'_> {
 
     /// Puts back what a check wrote; returns the paths. In the user's own tree a path that no check wrote at the
     /// baseline may be the user's: then both versions are kept and nothing is put back.
-    fn restore(&self, here: bool, tree: &str) -> anyhow::Result<Vec<String>> {
+    fn restore(&mut self, here: bool, tree: &str, check: &str) -> anyhow::Result<Vec<String>> {
+        let users = !here || self.in_place();
+        let baseline = self.state.baseline.is_none();
         let workspace = if here { self.workspace() } else { &self.user };
         let changed = workspace.changed_since(tree)?;
         if changed.is_empty() {
+            if baseline {
+                self.baseline_runs.push(BaselineRun { check: check.to_owned(), copy: None, wrote: changed });
+            }
             return Ok(Vec::new());
         }
-        let users = !here || self.in_place();
+        let mut copy = None;
         if users {
             if let Some(baseline) = &self.state.baseline {
                 let foreign = foreign_paths(&changed, &baseline.check_writes);
@@ -140,20 +183,61 @@ impl Runtime<'_> {
                     return Err(TreeChanged { paths: foreign }.into());
                 }
             } else {
-                // Before the baseline is known nothing tells a check's writes from a person's, so a copy is kept.
-                self.keep_copy(workspace, "before-restore")?;
+                // Before the baseline is known nothing tells a check's writes from a person's, so a copy is kept until
+                // other runs of the check have shown what it writes.
+                let found = workspace.snapshot()?;
+                self.keep_tree(&found, &format!("before-restore-{}", self.baseline_runs.len() + 1))?;
+                copy = Some(found);
             }
         }
         workspace.restore_paths(&changed, tree)?;
+        if baseline {
+            self.baseline_runs.push(BaselineRun { check: check.to_owned(), copy, wrote: changed.clone() });
+        }
         Ok(changed.into_iter().map(|changed| changed.path).collect())
+    }
+
+    /// Gives a person back what they changed in their tree while the baseline ran: what stood there after one run of a
+    /// check and after no other run of it. Returns the paths.
+    fn give_back(&mut self, seed: &str) -> anyhow::Result<Vec<String>> {
+        let runs = std::mem::take(&mut self.baseline_runs);
+        let mut given = Vec::new();
+        for (place, run) in runs.iter().enumerate() {
+            let Some(copy) = &run.copy else { continue };
+            let others = || runs.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, other)| other);
+            if !others().any(|other| other.check == run.check) {
+                continue;
+            }
+            let known = others().filter(|other| other.check == run.check).flat_map(|other| &other.wrote);
+            let known = known.map(|changed| changed.path.clone()).collect();
+            let theirs: BTreeSet<String> = foreign_paths(&run.wrote, &known).into_iter().collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            let now: BTreeSet<String> = self.user.changed_since(seed)?.into_iter().map(|one| one.path).collect();
+            // A path that they changed again since holds the newer version.
+            let back: Vec<ChangedPath> = run
+                .wrote
+                .iter()
+                .filter(|changed| theirs.contains(&changed.path) && !now.contains(&changed.path))
+                .cloned()
+                .collect();
+            self.user.restore_paths(&back, copy)?;
+            given.extend(theirs);
+        }
+        Ok(given)
     }
 
     /// Keeps what a folder holds now under a ref of the run.
     pub(super) fn keep_copy(&self, workspace: &Workspace, name: &str) -> anyhow::Result<String> {
         let tree = workspace.snapshot()?;
+        self.keep_tree(&tree, name)
+    }
+
+    fn keep_tree(&self, tree: &str, name: &str) -> anyhow::Result<String> {
         let started = &self.state.started;
         let message = super::ref_message(started, "The work tree as it was found.");
-        let commit = self.repository.commit(&tree, &[&started.seed_commit], &message)?;
+        let commit = self.repository.commit(tree, &[&started.seed_commit], &message)?;
         let reference = crate::workspace::kept_ref(&started.run_id, name);
         self.repository.set_ref(&reference, &commit, crate::workspace::ExpectedRef::Any)?;
         Ok(reference)
@@ -166,12 +250,19 @@ impl Runtime<'_> {
         let commands = self.baseline_commands();
         let mut in_place = None;
         self.place = None;
-        if wish != Where::Worktree {
+        self.baseline_runs.clear();
+        let changed = self.user.changed_since(&seed)?;
+        if wish == Where::InPlace && !changed.is_empty() {
+            return Err(TreeChanged::of(&changed).into());
+        }
+        // In a tree that changed since the start the checks would show something else.
+        if wish != Where::Worktree && changed.is_empty() {
             let run = self.run_checks(false, &commands, &seed, "baseline-in-place")?;
             if run.stopped {
                 return Ok(());
             }
-            if let Some(unusable) = self.unusable(&run.receipts) {
+            let to_come = u64::from(wish == Where::Auto);
+            if let Some(unusable) = self.unusable(&run.receipts, to_come) {
                 return self.finish_baseline(PlaceKind::InPlace, None, run.receipts, None, Some(unusable));
             }
             in_place = Some(run.receipts);
@@ -181,7 +272,18 @@ impl Runtime<'_> {
             let second = self.rerun_if_cheap(&first, &commands, &seed)?;
             return self.finish_baseline(PlaceKind::InPlace, None, first, second.as_ref(), None);
         }
-        if let Some(reason) = self.make_worktree(wish)? {
+        let made = match self.make_worktree(wish) {
+            Err(error) => match error.downcast::<SetUpFailed>() {
+                Ok(SetUpFailed(message)) => {
+                    let unusable = Unusable { reason: StopReason::ChecksUnusable, message };
+                    let receipts = in_place.unwrap_or_default();
+                    return self.finish_baseline(PlaceKind::Worktree, None, receipts, None, Some(unusable));
+                }
+                Err(error) => return Err(error),
+            },
+            Ok(made) => made,
+        };
+        if let Some(reason) = made {
             let first = in_place.unwrap_or_default();
             let second = self.rerun_if_cheap(&first, &commands, &seed)?;
             return self.finish_baseline(PlaceKind::InPlace, Some(reason), first, second.as_ref(), None);
@@ -191,7 +293,7 @@ impl Runtime<'_> {
             return Ok(());
         }
         let own = run.receipts;
-        if let Some(unusable) = self.unusable(&own) {
+        if let Some(unusable) = self.unusable(&own, 0) {
             if let Some(first) = in_place.filter(|_| unusable.reason == StopReason::ChecksUnusable) {
                 let reason = format!("the checks do not work in a work tree of their own: {}", unusable.message);
                 return self.move_in_place(reason, first, &commands, &seed);
@@ -209,13 +311,20 @@ impl Runtime<'_> {
                 self.finish_baseline(PlaceKind::Worktree, None, own, Some(&second), None)
             }
             Some(first) => {
-                // Different results: another run in place tells whether the place or chance made them so.
-                let again = self.run_checks(false, &commands, &seed, "baseline-again")?;
-                if again.stopped {
-                    return Ok(());
-                }
-                let chance = differing(&first, &again.receipts);
+                // Different results: further runs tell whether the place or chance made them so. The one here comes
+                // first: to a test that fails every second time, each place would else show a face of its own.
                 let place = differing(&first, &own);
+                let mut chance = BTreeSet::new();
+                for (here, label) in [(true, "baseline-again"), (false, "baseline-in-place-again")] {
+                    if place.is_subset(&chance) {
+                        break;
+                    }
+                    let again = self.run_checks(here, &commands, &seed, label)?;
+                    if again.stopped {
+                        return Ok(());
+                    }
+                    chance.extend(differing(if here { &own } else { &first }, &again.receipts));
+                }
                 if !place.is_empty() && place.is_subset(&chance) {
                     return self.finish_baseline(PlaceKind::Worktree, None, own, Some(&first), None);
                 }
@@ -301,12 +410,8 @@ impl Runtime<'_> {
         };
         let finished = process::run(&spec, &mut self.stop.watch())?;
         if !finished.exit.success() && finished.exit != Exit::Stopped {
-            return Err(crate::error::Failure::preflight(
-                "setup-failed",
-                format!("the set-up command `{command}` failed: {}", checks::log_tail(&log, 400).trim()),
-                "correct --setup-cmd",
-            )
-            .into());
+            let said = checks::log_tail(&log, 400);
+            return Err(SetUpFailed(format!("The set-up command `{command}` failed: {}.", said.trim())).into());
         }
         Ok(())
     }
@@ -319,57 +424,61 @@ impl Runtime<'_> {
         tree: &str,
     ) -> anyhow::Result<Option<Receipts>> {
         let took: u64 = first.iter().map(|receipt| receipt.duration_ms).sum();
-        if took > CHEAP_RERUN_MS || took > self.state.plan.budget.max_time_ms / 100 || commands.is_empty() {
+        let runs = &self.baseline_runs;
+        // Only another run tells whether it was the check that wrote into the user's tree.
+        let unclear = runs
+            .iter()
+            .any(|run| run.copy.is_some() && runs.iter().filter(|other| other.check == run.check).count() == 1);
+        let dear = took > CHEAP_RERUN_MS || took > self.state.plan.budget.max_time_ms / 100;
+        if commands.is_empty() || dear && !unclear {
             return Ok(None);
         }
         let run = self.run_checks(true, commands, tree, "baseline-repeat")?;
         Ok(Some(run.receipts).filter(|_| !run.stopped))
     }
 
-    /// Says why no loop can run on these receipts, if so.
-    fn unusable(&self, receipts: &[Receipt]) -> Option<Unusable> {
+    /// Says why no loop can run on these receipts, if so. `to_come` is how often the baseline runs the checks after
+    /// this.
+    fn unusable(&self, receipts: &[Receipt], to_come: u64) -> Option<Unusable> {
         let left = self.time_left_ms();
+        let used = self.state.plan.budget.max_time_ms - left;
         for receipt in receipts {
-            let accept = receipt.check.starts_with("accept");
             match receipt.unusable() {
                 // An accept command may name a program that the loop has yet to write.
-                Some(_) if accept && matches!(receipt.exit, Exit::Code { .. }) => {}
+                Some(_) if receipt.is_accept() && matches!(receipt.exit, Exit::Code { .. }) => {}
                 Some(_) if receipt.exit == Exit::TimedOut && left == 0 => {
+                    let least = receipt.duration_ms * (1 + to_come + LATER_RUNS) + CALLS_MS;
                     return Some(Unusable {
                         reason: StopReason::ChecksTooSlow,
                         message: format!(
-                            "`{}` alone takes longer than the time budget of {}; a loop needs at least four runs of it.",
+                            "`{}` had not ended after {}, the whole time budget; a loop runs it {} times and more, so the \
+                             smallest budget is longer than --max-time {}.",
                             receipt.command,
-                            crate::report::duration(self.state.plan.budget.max_time_ms)
+                            crate::report::duration(receipt.duration_ms),
+                            1 + to_come + LATER_RUNS,
+                            typed_duration(least)
                         ),
                     });
                 }
                 Some(message) => {
-                    return Some(Unusable { reason: StopReason::ChecksUnusable, message: format!("{message}.") });
+                    let reason = StopReason::ChecksUnusable;
+                    return Some(Unusable { reason, message: format!("{message}.") });
                 }
                 None => {}
             }
         }
         let one: u64 = receipts.iter().map(|receipt| receipt.duration_ms).sum();
-        // One trial, and the proof: fresh, and with the seed's tests.
-        let needed = one.saturating_mul(3);
-        (needed > left).then(|| {
-            let used = self.state.plan.budget.max_time_ms - left;
-            let smallest = (used + needed).div_ceil(60_000).max(1);
-            let text = if used + needed < 60_000 {
-                format!("{}s", (used + needed).div_ceil(1000) + 1)
-            } else {
-                format!("{smallest}m")
-            };
-            Unusable {
-                reason: StopReason::ChecksTooSlow,
-                message: format!(
-                    "One run of the checks takes {}; an iteration and the proof do not fit into the {} left. The \
-                     smallest budget that holds them is --max-time {text}.",
-                    crate::report::duration(one),
-                    crate::report::duration(left)
-                ),
-            }
+        let needed = one.saturating_mul(to_come + LATER_RUNS);
+        (needed > left).then(|| Unusable {
+            reason: StopReason::ChecksTooSlow,
+            message: format!(
+                "One run of the checks takes {}; an iteration and the proof do not fit into the {} left. The smallest \
+                 budget that holds them is --max-time {}.",
+                crate::report::duration(one),
+                crate::report::duration(left),
+                // Runs differ a little in length, and the work tree takes its time too.
+                typed_duration(used + needed + needed / 4 + CALLS_MS)
+            ),
         })
     }
 
@@ -393,11 +502,15 @@ impl Runtime<'_> {
             check_writes.extend(writes(other));
         }
         let known_red = if checks.known_red.iter().any(|id| id == "baseline") {
-            checks::failing(&receipts).difference(&flaky).cloned().collect()
+            let red = receipts.iter().filter(|receipt| !receipt.is_accept()).flat_map(Receipt::failing);
+            red.filter(|id| !flaky.contains(id)).collect()
         } else {
             checks.known_red.iter().cloned().collect()
         };
         let duration_ms = receipts.iter().map(|receipt| receipt.duration_ms).sum();
+        let seed = self.state.started.seed_tree.clone();
+        let theirs = self.give_back(&seed)?;
+        check_writes.retain(|path| !theirs.contains(path));
         let path = self.workspace().dir().display().to_string();
         let baseline = Baseline {
             place: PlaceRecord { kind, path, reason },
@@ -408,7 +521,11 @@ impl Runtime<'_> {
             duration_ms,
             unusable,
         };
-        self.emit(Event::BaselineTaken { baseline: Box::new(baseline) })
+        self.emit(Event::BaselineTaken { baseline: Box::new(baseline) })?;
+        if kind == PlaceKind::InPlace && !theirs.is_empty() {
+            return Err(TreeChanged { paths: theirs }.into());
+        }
+        Ok(())
     }
 
     /// Opens the place again after a restart, and brings it to the best state.
@@ -444,12 +561,25 @@ impl Runtime<'_> {
     /// Brings the user's tree from wherever a dead worker left it to `tree`: undoes a half-applied candidate,
     /// finishes a half-written step. A tree that holds something else is left alone.
     fn recover_in_place(&mut self, tree: &str) -> anyhow::Result<()> {
-        if self.user.changed_since(tree)?.is_empty() {
+        let changed = self.user.changed_since(tree)?;
+        // What a write left that was cut short; nobody else gives files such names.
+        let (ours, changed): (Vec<_>, Vec<_>) = changed.into_iter().partition(|one| is_temporary(&one.path));
+        self.user.restore_paths(&ours, tree)?;
+        if changed.is_empty() {
             return Ok(());
         }
         let mut trees: Vec<String> = self.state.trees.iter().rev().cloned().collect();
         if let Some(iteration) = self.state.current() {
             trees.extend(iteration.ready().iter().filter_map(|candidate| candidate.tree().map(str::to_owned)));
+        }
+        // What the proof's second run stands on: the best state with the seed's tests.
+        let best = self.repository.tree(&self.state.head_tree)?;
+        let seed = self.repository.tree(&self.state.started.seed_tree)?;
+        let plan = &self.state.plan;
+        let lines: Vec<String> = plan.checks.commands().into_iter().map(|(_, command)| command).collect();
+        let restored = crate::guards::restore_seed_tests(&seed, &best, &plan.limits.allow_change, &lines)?;
+        if !restored.change.is_empty() {
+            trees.push(self.repository.write_change(&self.state.head_tree, &restored.change)?);
         }
         for from in trees {
             if from == tree {
@@ -484,6 +614,10 @@ impl Runtime<'_> {
             if !foreign.is_empty() {
                 return Err(TreeChanged { paths: foreign }.into());
             }
+            // What checks are known to write was put back after each run, so this may be a person's after all.
+            if !self.user.changed_since(tree)?.is_empty() {
+                self.keep_copy(&self.user, &format!("before-event-{}", self.state.seq))?;
+            }
         }
         self.workspace().reset_to(tree)?;
         Ok(())
@@ -491,8 +625,16 @@ impl Runtime<'_> {
 
     /// Brings the folder from one tree to another.
     pub(super) fn move_tree(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        if self.in_place() {
+            self.standing = Some(from.to_owned());
+        }
         match self.workspace().materialise(from, to)? {
-            Written::Done(_) => Ok(()),
+            Written::Done(_) => {
+                if self.in_place() {
+                    self.standing = Some(to.to_owned());
+                }
+                Ok(())
+            }
             Written::Blocked(_) if !self.in_place() => {
                 self.workspace().reset_to(to)?;
                 Ok(())
@@ -542,6 +684,12 @@ fn differing(a: &[Receipt], b: &[Receipt]) -> BTreeSet<String> {
         .zip(b)
         .flat_map(|(a, b)| a.failing().symmetric_difference(&b.failing()).cloned().collect::<Vec<_>>())
         .collect()
+}
+
+/// Writes a length of time as the flags take it, rounded up.
+fn typed_duration(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    if seconds <= 120 { format!("{seconds}s") } else { format!("{}m", seconds.div_ceil(60)) }
 }
 
 /// Says whether two runs of the same checks came to the same.

@@ -68,7 +68,7 @@ impl Runtime<'_> {
         if let Some(stop) = self.tree_changed(|runtime| runtime.expect_tree(&head))? {
             return stop;
         }
-        let room = 1 + self.fill_pool(ids.len().saturating_sub(1))?;
+        let room = 1 + self.fill_pool(ids.len().saturating_sub(1));
         let ids = &ids[..room.min(ids.len())];
         if let [id] = ids {
             return self.try_candidate(id);
@@ -136,7 +136,7 @@ impl Runtime<'_> {
 
     /// Makes further work trees until there are `wanted`, and returns how many there are. Where one cannot be had (no
     /// room, dependencies too large to clone), there are fewer, and less is done at the same time.
-    pub(super) fn fill_pool(&mut self, wanted: usize) -> anyhow::Result<usize> {
+    pub(super) fn fill_pool(&mut self, wanted: usize) -> usize {
         while self.pool.len() < wanted {
             let number = u32::try_from(self.pool.len()).unwrap_or(u32::MAX).saturating_add(2);
             match self.further(number) {
@@ -148,7 +148,7 @@ impl Runtime<'_> {
                 }
             }
         }
-        Ok(self.pool.len().min(wanted))
+        self.pool.len().min(wanted)
     }
 
     fn further(&mut self, number: u32) -> anyhow::Result<Option<Worktree>> {

@@ -126,10 +126,9 @@ fn refutation(receipts: &[Receipt], excused: &Excused) -> Option<String> {
     if all_hold(receipts, excused) {
         return None;
     }
-    let ids = excused.ids();
     let broken: Vec<String> = receipts
         .iter()
-        .filter(|receipt| !receipt.holds(&ids))
+        .filter(|receipt| !receipt.holds(&excused.of(receipt)))
         .map(|receipt| format!("`{}` does not hold ({})", receipt.command, receipt.summary()))
         .collect();
     Some(broken.join("; "))

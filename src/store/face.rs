@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 
 use super::files::{create_private_dir, write_atomic};
 
@@ -51,6 +52,13 @@ impl Face {
         self.dir.join(name)
     }
 
+    /// Reads a file of the face; `None` where there is no plain file of that name.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.path(name);
+        std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        std::fs::read(path).ok()
+    }
+
     /// Replaces a file of the face, creating the folder anew where it is gone.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         self.create()?;
@@ -61,10 +69,15 @@ impl Face {
     pub fn log(&self, line: &str) -> anyhow::Result<()> {
         self.create()?;
         let path = self.path("progress.log");
+        // A link would be written through and a pipe waited for; the repository may have brought either.
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
         let mut file = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&path)
             .with_context(|| format!("open {}", path.display()))?;
         file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("append to {}", path.display()))

@@ -36,3 +36,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     };
     write().with_context(|| format!("write {}", path.display()))
 }
+
+/// Says whether a file was not found; also where something else stands in the place of its folder.
+pub(super) fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}

@@ -86,7 +86,7 @@ impl Lock {
 pub(super) fn holder(path: &Path) -> anyhow::Result<Option<Holder>> {
     let mut file = match OpenOptions::new().read(true).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if super::files::is_absent(&error) => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     match fs2::FileExt::try_lock_shared(&file) {

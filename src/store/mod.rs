@@ -67,7 +67,7 @@ impl Store {
         let dir = self.dir.join("runs");
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if files::is_absent(&error) => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| format!("read {}", dir.display())),
         };
         let mut ids: Vec<String> = entries
@@ -138,7 +138,7 @@ impl Store {
                     serde_json::from_slice(&bytes).with_context(|| format!("read the plan in {}", path.display()))?;
                 Ok(Some(plan).filter(|plan| plan.hash() == hash))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if files::is_absent(&error) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
     }
@@ -165,7 +165,7 @@ impl Store {
         let path = self.dir.join("model.json");
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| format!("read {}", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if files::is_absent(&error) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
     }

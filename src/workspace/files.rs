@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const TEMPORARY_PREFIX: &str = ".cloop-write-";
 
 /// Says whether a path is a half-written file of ours.
-pub(super) fn is_temporary(path: &str) -> bool {
+pub(crate) fn is_temporary(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
 }
 

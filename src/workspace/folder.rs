@@ -352,6 +352,21 @@ impl Workspace {
         Ok(Written::Done(to_write.into_keys().collect()))
     }
 
+    /// Brings those paths that still hold their version in `from` to `to`, and leaves every other path alone.
+    pub fn put_back_untouched(&self, from: &str, to: &str) -> Result<()> {
+        let differences = self.repository.differences(from, to)?;
+        let root = Root::open(&self.dir)?;
+        let looks: HashMap<String, Option<Stamp>> =
+            differences.iter().map(|one| (one.path.clone(), root.stamp(&one.path))).collect();
+        let states = self.states(from, to, &differences)?;
+        let to_write = differences
+            .iter()
+            .filter(|one| states.get(&one.path) == Some(&PathState::AtFrom))
+            .map(|one| (one.path.clone(), one.new.clone()))
+            .collect();
+        self.write(&root, to, &to_write, Some(&looks))
+    }
+
     /// Removes the paths without an entry, then writes the others as git would check them out of `tree`. With
     /// `looks`, a path that no longer looks so is an error.
     fn write(

@@ -19,6 +19,7 @@ mod testing;
 mod tests;
 
 pub use dependencies::{CloneBudget, CloneMethod, CloneReport, clone_dependencies};
+pub(crate) use files::is_temporary;
 pub use folder::{ChangedKind, ChangedPath, DirtyPaths, PathState, Workspace, Written};
 pub use git::{DiscoverError, Head, Repository};
 pub use landing::{Fit, Landed, fits, land, undo};

@@ -1,6 +1,15 @@
 //! The integration tests, one binary: the real `loop-companion`, the real Codex CLI, and a model that answers by script.
+#![allow(clippy::disallowed_methods, reason = "tests bring their own ground")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot go on fails its test")]
 
+mod again;
+mod attack;
+mod awkward;
+mod bad_input;
+mod cases;
 mod common;
+mod demo;
 mod harness;
+mod reference;
+mod schemas;
 mod trust;

@@ -6,6 +6,7 @@ mod environment;
 mod process_table;
 mod repo;
 mod run;
+pub(crate) mod scene;
 mod sequence;
 mod tools;
 
@@ -15,5 +16,6 @@ pub(crate) use loop_companion::scripted::script::{evaluation, issue, proposal, r
 pub(crate) use process_table::{Entry, processes_of};
 pub(crate) use repo::{Repo, tree_fingerprint};
 pub(crate) use run::{Run, Running};
+pub(crate) use scene::Scene;
 pub(crate) use sequence::{RankBy, SequenceModel, agent_report, is_agent};
 pub(crate) use tools::{codex_bin, python_env};

@@ -36,6 +36,12 @@ impl Repo {
         repo
     }
 
+    /// Returns the repository that is there.
+    pub(crate) fn open(path: &Path) -> Self {
+        assert!(path.join(".git").exists(), "{} is no repository", path.display());
+        Self { path: path.to_owned() }
+    }
+
     /// The root of the work tree.
     pub(crate) fn path(&self) -> &Path {
         &self.path
