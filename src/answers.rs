@@ -111,6 +111,22 @@ pub struct Suggestion {
     pub proposals: Vec<Proposal>,
 }
 
+/// What an agent says of the change it made in its own work tree; the change itself is what git sees there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentReport {
+    /// How the change goes about it, in one sentence.
+    pub approach: String,
+    /// Which open issue or unmet criterion it answers, and why it is right.
+    pub justification: String,
+    pub estimated_risk: Level,
+    pub estimated_impact: Level,
+    /// Why existing tests had to change, or null where they did not.
+    pub test_change_justification: Option<String>,
+    /// What a reviewer should look at.
+    pub review_notes: String,
+}
+
 /// The six scores of one candidate, each from 0 (worst) to 1 (best).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -39,6 +39,8 @@ pub enum Command {
     Stop(Stop),
     /// List the loops of this work tree
     History,
+    /// Show figures over all loops: the judge's taste, the guards' work, the cost
+    Stats,
     /// Remove old loops and their refs
     Prune(Prune),
     /// Show or set the model, from the next Codex call on
@@ -103,8 +105,14 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct ResultArgs {
     /// Print the change as a patch that `git apply` takes on the tree the loop started from
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "apply", "branch"])]
     pub patch: bool,
+    /// Write the result, uncommitted, into the work tree, merged with what was edited there meanwhile
+    #[arg(long, conflicts_with = "branch")]
+    pub apply: bool,
+    /// Make a branch with one commit for each accepted iteration
+    #[arg(long, value_name = "NAME", conflicts_with = "iteration")]
+    pub branch: Option<String>,
     /// Only this iteration
     #[arg(long, value_name = "N")]
     pub iteration: Option<u32>,

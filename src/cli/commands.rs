@@ -26,6 +26,15 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Wait(wait) => run_wait(&wait, session, json),
         Command::Stop(stop) => run_stop(&stop, session, json),
         Command::History => run_history(session, json),
+        Command::Stats => {
+            let report = operations::stats(session)?;
+            if json {
+                output::json(&report);
+            } else {
+                output::text(&report::stats_text(&report));
+            }
+            Ok(0)
+        }
         Command::Prune(arguments) => run_prune(&arguments, session, json),
         Command::Model(model) => {
             let report = operations::set_model(session, model.model, model.effort)?;
@@ -301,6 +310,28 @@ fn run_prune(arguments: &Prune, session: &Session, json: bool) -> anyhow::Result
 fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::Result<u8> {
     if arguments.patch {
         output::bytes(&operations::patch(session, arguments.iteration)?);
+        return Ok(0);
+    }
+    if arguments.apply {
+        let report = operations::apply(session, arguments.iteration)?;
+        if json {
+            output::json(&report);
+        } else {
+            output::text(&report.message);
+        }
+        return Ok(0);
+    }
+    if let Some(name) = &arguments.branch {
+        let report = operations::branch(session, name)?;
+        if json {
+            output::json(&report);
+        } else {
+            let mut text = format!("Branch {} has {} commits:\n", report.branch, report.commits.len());
+            for commit in &report.commits {
+                text.push_str(&report::wrap(&format!("{:.10} ", commit.commit), "           ", &commit.subject));
+            }
+            output::text(&text);
+        }
         return Ok(0);
     }
     let report = operations::result(session, arguments.iteration)?;

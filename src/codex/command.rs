@@ -10,6 +10,8 @@ pub enum Access {
     ReadOnly,
     /// Write in the call's folder: a proposal made by editing a worktree of its own.
     WriteFolder,
+    /// The same, with the temporary folders shut: for where something that is not the agent's lies in one.
+    WriteFolderAlone,
 }
 
 /// What goes into the command line.
@@ -47,9 +49,13 @@ pub fn argv(arguments: &Arguments) -> Vec<OsString> {
         "-s",
         match arguments.access {
             Access::ReadOnly => "read-only",
-            Access::WriteFolder => "workspace-write",
+            Access::WriteFolder | Access::WriteFolderAlone => "workspace-write",
         },
     ]);
+    if arguments.access == Access::WriteFolderAlone {
+        push(&["-c", "sandbox_workspace_write.exclude_slash_tmp=true"]);
+        push(&["-c", "sandbox_workspace_write.exclude_tmpdir_env_var=true"]);
+    }
     for feature in FEATURES_OFF.into_iter().chain(arguments.features_off.iter().map(String::as_str)) {
         push(&["--disable", feature]);
     }

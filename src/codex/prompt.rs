@@ -92,6 +92,16 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// An issue that was set aside.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    pub id: String,
+    pub summary: String,
+    /// Why, as the evaluation of then has it.
+    pub reason: String,
+}
+
 /// A change to be compared with others.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +143,8 @@ pub struct Evaluate {
     pub progress: Vec<String>,
     /// Issues of the evaluation before.
     pub open_issues: Vec<OpenIssue>,
+    /// Issues that earlier evaluations set aside.
+    pub settled: Vec<Settled>,
     /// Everything changed since the seed tree; empty for nothing.
     pub diff: String,
     pub receipts: Vec<CheckResult>,
@@ -161,6 +173,29 @@ pub struct Suggest {
     /// A sentence for each role, as [`ROLES`] has them.
     pub roles: Vec<String>,
     /// Limits of this loop in sentences: scope, protected paths, permissions, size.
+    pub rules: Vec<String>,
+    /// One summary of each earlier iteration, oldest first.
+    pub history: Vec<String>,
+    /// The progress log; its last 30 lines are shown.
+    pub progress: Vec<String>,
+    pub open_issues: Vec<OpenIssue>,
+    pub refused: Vec<Refused>,
+    /// Everything changed since the seed tree; empty for nothing.
+    pub diff: String,
+    pub receipts: Vec<CheckResult>,
+}
+
+/// What an agent that edits a work tree of its own is told.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    pub task: Task,
+    /// Counted from 1.
+    pub iteration: u32,
+    pub max_iterations: u32,
+    /// One of [`ROLES`].
+    pub role: String,
+    /// As in [`Suggest`].
     pub rules: Vec<String>,
     /// One summary of each earlier iteration, oldest first.
     pub history: Vec<String>,
@@ -264,6 +299,10 @@ impl Prompt for SecondEvaluation {
 
 impl Prompt for Suggest {
     const TEMPLATE: &'static str = "suggest";
+}
+
+impl Prompt for Agent {
+    const TEMPLATE: &'static str = "agent";
 }
 
 impl Prompt for Rank {
@@ -404,7 +443,8 @@ fn squeeze_blank_lines(text: &str, fence: &str) -> String {
     squeezed
 }
 
-const SOURCES: [(&str, &str); 13] = [
+const SOURCES: [(&str, &str); 14] = [
+    ("agent", include_str!("../../prompts/agent.hbs")),
     ("evaluate", include_str!("../../prompts/evaluate.hbs")),
     ("second-evaluation", include_str!("../../prompts/second-evaluation.hbs")),
     ("suggest", include_str!("../../prompts/suggest.hbs")),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::answers::{Evaluation, Ranking, Suggestion};
+use crate::answers::{AgentReport, Evaluation, Ranking, Suggestion};
 
 /// Returns the schema of an evaluation.
 pub fn evaluation() -> Value {
@@ -17,6 +17,11 @@ pub fn evaluation() -> Value {
 /// Returns the schema of a set of proposals.
 pub fn proposals() -> Value {
     strict_schema::<Suggestion>()
+}
+
+/// Returns the schema of what an agent says of its change.
+pub fn agent_report() -> Value {
+    strict_schema::<AgentReport>()
 }
 
 /// Returns the schema of a ranking.
@@ -107,8 +112,13 @@ mod tests {
 
     use super::*;
 
-    fn all() -> [(&'static str, Value); 3] {
-        [("evaluation", evaluation()), ("proposals", proposals()), ("ranking", ranking())]
+    fn all() -> [(&'static str, Value); 4] {
+        [
+            ("agent-report", agent_report()),
+            ("evaluation", evaluation()),
+            ("proposals", proposals()),
+            ("ranking", ranking()),
+        ]
     }
 
     /// The strict rules, written down independently of the code above. Returns what breaks them.

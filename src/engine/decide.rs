@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::compare::{all_hold, measured};
-use super::event::{FailureClass, Prepared};
+use super::event::{FailureClass, PlaceKind, Prepared};
 use super::policy::{Policy, policy};
 use super::ranking;
-use super::state::{Iteration, State, agrees};
+use super::state::{self, Iteration, State, agrees};
 use super::stop::StopReason;
 use crate::answers::Verdict;
 use crate::guards::Code;
-use crate::plan::{CallKind, TrialOrder};
+use crate::plan::{CallKind, Propose, TrialOrder};
 
 /// Rounds without progress that end a loop.
 pub const STALL_WINDOW: u32 = 3;
@@ -39,6 +39,14 @@ pub enum Effect {
         repair: bool,
         shrink: u32,
     },
+    /// Have an agent for each of these places edit a work tree of its own, all at the same time; first take up those
+    /// that a dead worker left.
+    AskAgents {
+        slots: Vec<u32>,
+        shrink: u32,
+    },
+    /// Read what the agents left into proposals.
+    TakeAgents,
     /// Read the stored answer into the event it stands for.
     TakeAnswer {
         kind: CallKind,
@@ -59,6 +67,10 @@ pub enum Effect {
     /// Run the checks on this candidate.
     Try {
         id: String,
+    },
+    /// Run the checks on these candidates at the same time, each in a work tree of its own.
+    TryTogether {
+        ids: Vec<String>,
     },
     /// Make this candidate the new state.
     Accept {
@@ -290,12 +302,20 @@ fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
     if iteration.closing {
         return finish;
     }
-    let Some(candidates) = &iteration.candidates else { return ask(state, CallKind::Suggest, now) };
+    let Some(candidates) = &iteration.candidates else {
+        return if proposes_by_agents(state, iteration) {
+            ask_agents(state, iteration, now)
+        } else {
+            ask(state, CallKind::Suggest, now)
+        };
+    };
     if let Some(candidate) = candidates.iter().find(|candidate| candidate.prepared.is_none()) {
         return Effect::Prepare { id: candidate.proposed.id.clone() };
     }
     let can_mend = candidates.iter().any(|candidate| {
-        !candidate.mended && matches!(candidate.prepared, Some(Prepared::Refused { code: Code::DoesNotApply, .. }))
+        !candidate.mended
+            && !candidate.exact
+            && matches!(candidate.prepared, Some(Prepared::Refused { code: Code::DoesNotApply, .. }))
     });
     if can_mend && !iteration.mend_asked {
         return ask(state, CallKind::Repair, now);
@@ -311,8 +331,14 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
         return must_rank(ready.len()).then(|| ask(state, CallKind::Rank, now));
     }
     if tries_before_rank(state, ready.len()) {
-        if let Some(untried) = ready.iter().find(|candidate| candidate.trial.is_none()) {
-            return Some(try_if_time(state, &untried.proposed.id, now));
+        let untried: Vec<&str> = ready
+            .iter()
+            .filter(|candidate| candidate.trial.is_none())
+            .map(|candidate| candidate.proposed.id.as_str())
+            .collect();
+        if !untried.is_empty() {
+            let together = untried.len().min(trials_at_once(state));
+            return Some(try_if_time(state, &untried[..together], now));
         }
         let held: Vec<String> = survivors(iteration);
         if must_rank(held.len()) {
@@ -328,7 +354,7 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
     // already tried must not reshuffle the rest.
     for id in ranking::order(&unmeasured(iteration, &ids)) {
         match iteration.candidate(&id).and_then(|candidate| candidate.trial.as_ref()) {
-            None => return Some(try_if_time(state, &id, now)),
+            None => return Some(try_if_time(state, &[&id], now)),
             Some(trial) if trial.outcome.acceptable() => return Some(Effect::Accept { id }),
             Some(_) => {}
         }
@@ -336,7 +362,13 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
     None
 }
 
-fn try_if_time(state: &State, id: &str, now: Timestamp) -> Effect {
+/// Returns how many candidates may be tried at the same time. In the user's own work tree there is room for one.
+fn trials_at_once(state: &State) -> usize {
+    let own = state.baseline.as_ref().is_some_and(|baseline| baseline.place.kind == PlaceKind::Worktree);
+    if own { state.plan.method.jobs.max(1) as usize } else { 1 }
+}
+
+fn try_if_time(state: &State, ids: &[&str], now: Timestamp) -> Effect {
     if time_for_calls_ms(state, now) == 0 {
         return stop(
             StopReason::BudgetTime,
@@ -344,7 +376,10 @@ fn try_if_time(state: &State, id: &str, now: Timestamp) -> Effect {
             "go on with `resume --max-time D`",
         );
     }
-    Effect::Try { id: id.to_owned() }
+    match ids {
+        [id] => Effect::Try { id: (*id).to_owned() },
+        _ => Effect::TryTogether { ids: ids.iter().map(|id| (*id).to_owned()).collect() },
+    }
 }
 
 /// Says whether every candidate is tried before ranking: where asked, or where that costs at most a twentieth of the
@@ -355,7 +390,8 @@ pub fn tries_before_rank(state: &State, candidates: usize) -> bool {
         TrialOrder::AfterRank => false,
         TrialOrder::Auto => {
             let one = state.baseline.as_ref().map_or(0, |baseline| baseline.duration_ms);
-            one.saturating_mul(candidates as u64) <= state.plan.budget.max_time_ms / 20
+            let rounds = candidates.div_ceil(trials_at_once(state));
+            one.saturating_mul(rounds as u64) <= state.plan.budget.max_time_ms / 20
         }
     }
 }
@@ -368,6 +404,22 @@ pub fn survivors(iteration: &Iteration) -> Vec<String> {
         .filter(|candidate| candidate.trial.as_ref().is_some_and(|trial| trial.outcome.acceptable()))
         .map(|candidate| candidate.proposed.id.clone())
         .collect()
+}
+
+/// Returns the rubric's own order of all candidates it scored, whatever was measured.
+pub fn favourites(iteration: &Iteration) -> Vec<String> {
+    let scored: Vec<String> = iteration
+        .ranking
+        .iter()
+        .flat_map(|ranking| &ranking.scores)
+        .filter(|scores| iteration.candidate(&scores.id).is_some())
+        .map(|scores| scores.id.clone())
+        .collect();
+    let mut candidates = unmeasured(iteration, &scored);
+    for candidate in &mut candidates {
+        candidate.flagged = false;
+    }
+    ranking::order(&candidates)
 }
 
 fn unmeasured(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Candidate> {
@@ -391,17 +443,20 @@ fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Can
                 .ranking
                 .as_ref()
                 .and_then(|ranking| ranking.scores.iter().find(|scores| scores.id == candidate.proposed.id).cloned());
-            let (loose, size) = match &candidate.prepared {
-                Some(Prepared::Ready { matches, added, removed, .. }) => {
-                    (matches.iter().any(|hunk| hunk.how.is_loose()), added + removed)
-                }
-                _ => (false, 0),
+            let (flagged, loose, size) = match &candidate.prepared {
+                Some(Prepared::Ready { flags, matches, added, removed, .. }) => (
+                    flags.iter().any(|flag| flag.code == Code::SpecialCasesTests),
+                    matches.iter().any(|hunk| hunk.how.is_loose()),
+                    added + removed,
+                ),
+                _ => (false, false, 0),
             };
             ranking::Candidate {
                 id: candidate.proposed.id.clone(),
                 scores,
                 failing_after: candidate.trial.as_ref().map(|trial| trial.failing_after),
                 accepts_turned_green: candidate.trial.as_ref().map_or(0, |trial| trial.accepts_turned_green),
+                flagged,
                 loose,
                 size,
             }
@@ -421,6 +476,50 @@ fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
     provable.then_some(Effect::Prove)
 }
 
+/// Says whether this round's proposals are made by agents: where asked, or where diffs have just led nowhere.
+fn proposes_by_agents(state: &State, iteration: &Iteration) -> bool {
+    match state.plan.method.propose {
+        Propose::Agent => true,
+        Propose::Diff => false,
+        Propose::Auto => {
+            let before: Vec<&Iteration> =
+                state.rounds().rev().filter(|earlier| earlier.index < iteration.index).take(2).collect();
+            let unusable = before.first().is_some_and(|last| !last.accepted && last.ready().is_empty());
+            unusable || (before.len() == 2 && before.iter().all(|earlier| !earlier.accepted))
+        }
+    }
+}
+
+/// Sets the round's agents to work, or does what their common failure calls for. One that fails beside others that
+/// do not only means a proposal less.
+fn ask_agents(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
+    let agents = &iteration.agents;
+    let failures = &state.attempt.failures;
+    let shrink = failures.iter().filter(|(_, failure)| failure.class == FailureClass::ContextTooLong).count() as u32;
+    if agents.iter().any(|agent| agent.end.is_none()) {
+        return Effect::AskAgents { slots: Vec::new(), shrink };
+    }
+    let answered = agents.iter().any(state::Agent::answered);
+    let over = budget_over(state, now);
+    let open: Vec<u32> = (0..state.plan.method.nproposals)
+        .filter(|slot| agents.iter().find(|agent| agent.slot == *slot).is_none_or(state::Agent::was_stopped))
+        .collect();
+    match over {
+        Some(_) if answered => return Effect::TakeAgents,
+        Some(over) => return over,
+        None => {}
+    }
+    let room = state.plan.budget.max_calls.saturating_sub(state.used.calls) as usize;
+    if !open.is_empty() {
+        return Effect::AskAgents { slots: open.into_iter().take(room).collect(), shrink };
+    }
+    if answered {
+        return Effect::TakeAgents;
+    }
+    let all = (0..state.plan.method.nproposals).take(room).collect();
+    after_failures(state, CallKind::Suggest, Effect::AskAgents { slots: all, shrink }, now)
+}
+
 /// Asks Codex, or does what the last failure calls for.
 fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
     let attempt = &state.attempt;
@@ -437,6 +536,12 @@ fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
     let count = |class| attempt.failures.iter().filter(|(_, failure)| failure.class == class).count() as u32;
     let again =
         Effect::Ask { kind, repair: count(FailureClass::BadAnswer) > 0, shrink: count(FailureClass::ContextTooLong) };
+    after_failures(state, kind, again, now)
+}
+
+/// Does what the last failure of the question calls for: `again` where there is none, or it is worth it.
+fn after_failures(state: &State, kind: CallKind, again: Effect, now: Timestamp) -> Effect {
+    let attempt = &state.attempt;
     let Some((_, last)) = attempt.failures.last() else { return again };
     match policy(&attempt.failures) {
         Policy::Repair | Policy::Shrink => again,

@@ -284,6 +284,25 @@ pub enum Event {
         tokens: Tokens,
         end: CallEnd,
     },
+    /// An agent begins to edit a work tree of its own; several are at work at the same time.
+    AgentStarted {
+        call: u32,
+        /// Its place among the round's agents, from 0.
+        slot: u32,
+        prompt_chars: u64,
+        model: Option<String>,
+        effort: String,
+    },
+    AgentFinished {
+        call: u32,
+        duration_ms: u64,
+        tokens: Tokens,
+        end: CallEnd,
+    },
+    /// What the agents left in their work trees, as git sees it.
+    AgentsProposed {
+        proposals: Vec<Proposed>,
+    },
     WaitStarted {
         cause: FailureClass,
         until: Timestamp,
@@ -294,6 +313,12 @@ pub enum Event {
     StepGivenUp {
         kind: CallKind,
         reason: String,
+    },
+    /// What the files hold that open issues and those of the coming evaluation speak of: tells whether an issue that is
+    /// raised again has anything new to go by.
+    IssuesSeen {
+        /// Digests by path; absent where there is no such file.
+        contents: BTreeMap<String, String>,
     },
     Evaluated {
         evaluation: Evaluation,

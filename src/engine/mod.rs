@@ -12,7 +12,9 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Effect, STALL_WINDOW, decide, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank};
+pub use decide::{
+    Effect, STALL_WINDOW, decide, favourites, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank,
+};
 pub use state::State;
 pub use stop::StopReason;
 

@@ -31,6 +31,8 @@ pub struct Candidate {
     pub failing_after: Option<u32>,
     /// Accept commands its trial turned green.
     pub accepts_turned_green: u32,
+    /// Whether the guards suspect it of treating the tests' own inputs specially.
+    pub flagged: bool,
     /// Whether a hunk was placed by a loose match.
     pub loose: bool,
     /// Lines added and removed.
@@ -39,14 +41,15 @@ pub struct Candidate {
 
 /// Returns the candidates' ids, best first.
 ///
-/// What was measured comes first: fewer failing ids, then more accept commands turned green. Among equals the rubric
-/// decides; within [`TIE`] higher correctness, higher inverse risk, an exact match before a loose one, the smaller
+/// What was measured comes first: fewer failing ids, then more accept commands turned green. Among equals one that
+/// looks made for the tests' inputs comes after all that do not: passing them shows less. Then the rubric decides; within [`TIE`] higher correctness, higher inverse risk, an exact match before a loose one, the smaller
 /// patch, then the id, so that the order is always the same.
 pub fn order(candidates: &[Candidate]) -> Vec<String> {
     let mut rest: Vec<&Candidate> = candidates.iter().collect();
     let mut ordered = Vec::with_capacity(rest.len());
-    let evidence =
-        |candidate: &Candidate| (candidate.failing_after.unwrap_or(0), u32::MAX - candidate.accepts_turned_green);
+    let evidence = |candidate: &Candidate| {
+        (candidate.failing_after.unwrap_or(0), u32::MAX - candidate.accepts_turned_green, candidate.flagged)
+    };
     let rubric = |candidate: &Candidate| candidate.scores.as_ref().map_or(0.0, total);
     while let Some(best_evidence) = rest.iter().map(|candidate| evidence(candidate)).min() {
         let top = rest
@@ -110,7 +113,7 @@ mod tests {
     }
 
     fn candidate(id: &str, scores: Option<Scores>, failing_after: Option<u32>, size: u32) -> Candidate {
-        Candidate { id: id.into(), scores, failing_after, accepts_turned_green: 0, loose: false, size }
+        Candidate { id: id.into(), scores, failing_after, accepts_turned_green: 0, flagged: false, loose: false, size }
     }
 
     #[test]
@@ -124,6 +127,17 @@ mod tests {
         let best = candidate("best", Some(scores(0.1, 0.1, 0.1)), Some(0), 50);
         let favourite = candidate("favourite", Some(scores(1.0, 1.0, 1.0)), Some(1), 5);
         assert_eq!(order(&[favourite, best]), ["best", "favourite"]);
+    }
+
+    #[test]
+    fn what_looks_made_for_the_tests_comes_last_among_equals_only() {
+        let special = |failing| Candidate {
+            flagged: true,
+            ..candidate("special", Some(scores(1.0, 1.0, 1.0)), Some(failing), 1)
+        };
+        let general = candidate("general", Some(scores(0.1, 0.1, 0.1)), Some(1), 50);
+        assert_eq!(order(&[special(1), general.clone()]), ["general", "special"]);
+        assert_eq!(order(&[special(0), general]), ["special", "general"]);
     }
 
     #[test]

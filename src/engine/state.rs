@@ -29,6 +29,31 @@ pub struct Call {
     pub end: Option<CallEnd>,
 }
 
+/// A Codex run that edits a work tree of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its place among the round's agents, from 0.
+    pub slot: u32,
+    pub call: u32,
+    pub started_at: Timestamp,
+    pub prompt_chars: u64,
+    /// `None` while it works, or where its worker died.
+    pub end: Option<CallEnd>,
+}
+
+impl Agent {
+    /// Says whether it came to its end with an answer.
+    pub fn answered(&self) -> bool {
+        matches!(self.end, Some(CallEnd::Answered { .. }))
+    }
+
+    /// Says whether it was cut off by the loop's own end, so that it is worth asking again.
+    pub fn was_stopped(&self) -> bool {
+        matches!(&self.end, Some(CallEnd::Failed { failure, .. }) if failure.class == FailureClass::Stopped)
+    }
+}
+
 /// The question the loop is trying to get answered, with what went wrong so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -47,6 +72,8 @@ pub struct Attempt {
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     pub proposed: Proposed,
+    /// Whether git wrote its patch, so that there is nothing to repair in it.
+    pub exact: bool,
     pub prepared: Option<Prepared>,
     /// Whether the patch went back to the model once.
     pub mended: bool,
@@ -91,6 +118,8 @@ pub struct Iteration {
     /// What the goal-met claim came to, where proof refuted it.
     pub refuted_claim: Option<String>,
     pub proofs: Vec<Proof>,
+    /// The agents of the suggest step, one for each place.
+    pub agents: Vec<Agent>,
     /// `None` until the suggest step is done.
     pub candidates: Option<Vec<Candidate>>,
     /// Whether patches that did not apply were sent back to the model.
@@ -130,6 +159,22 @@ impl Iteration {
         self.gave_up(CallKind::Suggest)
     }
 }
+
+/// An issue that an evaluation set aside although nothing about it had changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettledIssue {
+    pub id: String,
+    pub file: Option<String>,
+    pub summary: String,
+    /// What the evaluation that set it aside said.
+    pub reason: String,
+    /// What it was judged by; something else is new evidence.
+    pub mark: String,
+}
+
+/// Settled issues that are remembered, the newest.
+const SETTLED_KEPT: usize = 50;
 
 /// How far the end of the loop has got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -210,6 +255,12 @@ pub struct State {
     pub flaky: BTreeSet<String>,
     /// Issues of the latest evaluation.
     pub open_issues: Vec<OpenIssue>,
+    /// What each open issue was judged by when it was last raised, by id.
+    pub issue_marks: BTreeMap<String, String>,
+    /// Digests of the files that issues speak of, as the last evaluation found them.
+    pub issue_files: BTreeMap<String, String>,
+    /// Issues set aside, which count no more unless there is something new to go by.
+    pub settled: Vec<SettledIssue>,
     /// Ids of issues that accepted patches closed.
     pub closed_issues: BTreeSet<String>,
     /// State ids seen, with how often.
@@ -250,6 +301,9 @@ impl State {
             used: Used::default(),
             flaky: BTreeSet::new(),
             open_issues: Vec::new(),
+            issue_marks: BTreeMap::new(),
+            issue_files: BTreeMap::new(),
+            settled: Vec::new(),
             closed_issues: BTreeSet::new(),
             state_ids: BTreeMap::new(),
             proof: None,
@@ -403,6 +457,7 @@ impl State {
                     second_evaluation: None,
                     refuted_claim: None,
                     proofs: Vec::new(),
+                    agents: Vec::new(),
                     candidates: None,
                     mend_asked: false,
                     ranking: None,
@@ -450,6 +505,37 @@ impl State {
                     }
                 }
             }
+            Event::AgentStarted { call, slot, prompt_chars, .. } => {
+                self.used.calls += 1;
+                if let Some(iteration) = self.current_mut() {
+                    iteration.calls += 1;
+                    iteration.agents.retain(|agent| agent.slot != *slot);
+                    let (slot, call, prompt_chars) = (*slot, *call, *prompt_chars);
+                    iteration.agents.push(Agent { slot, call, started_at: at, prompt_chars, end: None });
+                }
+            }
+            Event::AgentFinished { call, tokens, end, .. } => {
+                self.used.tokens.add(tokens);
+                let mut failure = None;
+                if let Some(iteration) = self.current_mut() {
+                    iteration.tokens.add(tokens);
+                    if let Some(agent) = iteration.agents.iter_mut().find(|agent| agent.call == *call) {
+                        agent.end = Some(end.clone());
+                    }
+                    failure = common_failure(&iteration.agents);
+                }
+                if let Some(failure) = failure {
+                    self.attempt.failures.push((at, failure));
+                    self.attempt.waited = false;
+                }
+            }
+            Event::AgentsProposed { proposals } => {
+                self.attempt = Attempt::default();
+                if let Some(iteration) = self.current_mut() {
+                    let exact = |proposed| Candidate { exact: true, ..fresh(proposed) };
+                    iteration.candidates = Some(proposals.iter().cloned().map(exact).collect());
+                }
+            }
             Event::WaitStarted { cause, until, message } => {
                 self.waiting = Some(Waiting { cause: *cause, until: *until, message: message.clone() });
             }
@@ -472,10 +558,11 @@ impl State {
                     }
                 }
             }
+            Event::IssuesSeen { contents } => self.issue_files.clone_from(contents),
             Event::Evaluated { evaluation } => {
                 self.attempt = Attempt::default();
                 self.credit_closed_issues(evaluation);
-                self.open_issues.clone_from(&evaluation.open_issues);
+                self.settle(evaluation);
                 if let Some(iteration) = self.current_mut() {
                     iteration.evaluation = Some(evaluation.clone());
                 }
@@ -612,6 +699,48 @@ impl State {
         }
     }
 
+    /// Returns what an issue is judged by: its file (or the whole tree) and the ids that fail.
+    fn mark(&self, issue: &OpenIssue) -> String {
+        let place = match &issue.file {
+            Some(file) => self.issue_files.get(file).map_or("absent", String::as_str),
+            None => &self.head_tree,
+        };
+        let failing: Vec<String> = crate::checks::failing(&self.head_receipts).into_iter().collect();
+        crate::plan::sha256(format!("{place}\0{}", failing.join("\0")))
+    }
+
+    /// Takes over an evaluation's issues. One that was open and is gone although nothing about it changed was set
+    /// aside; one that was set aside and comes again with nothing new to go by is left out.
+    fn settle(&mut self, evaluation: &Evaluation) {
+        let listed: BTreeSet<&str> = evaluation.open_issues.iter().map(|issue| issue.id.as_str()).collect();
+        for issue in std::mem::take(&mut self.open_issues) {
+            let mark = self.mark(&issue);
+            if !listed.contains(issue.id.as_str()) && self.issue_marks.get(&issue.id) == Some(&mark) {
+                let OpenIssue { id, file, summary, .. } = issue;
+                self.settled.retain(|settled| settled.id != id);
+                self.settled.push(SettledIssue { id, file, summary, reason: evaluation.rationale.clone(), mark });
+            }
+        }
+        let forgotten = self.settled.len().saturating_sub(SETTLED_KEPT);
+        self.settled.drain(..forgotten);
+        let mut marks = BTreeMap::new();
+        for issue in &evaluation.open_issues {
+            let mark = self.mark(issue);
+            let settled = |settled: &SettledIssue| {
+                settled.mark == mark
+                    && (settled.id == issue.id
+                        || (settled.file == issue.file && same_words(&settled.summary, &issue.summary)))
+            };
+            if self.settled.iter().any(settled) {
+                continue;
+            }
+            self.settled.retain(|settled| settled.id != issue.id);
+            marks.insert(issue.id.clone(), mark);
+            self.open_issues.push(issue.clone());
+        }
+        self.issue_marks = marks;
+    }
+
     /// Returns the fingerprints of the proposals that would fare no better a second time: those a guard refused, those
     /// that lost their trial on the tree the loop stands on now, and those of the present round. What only lost to a
     /// better one, or was never tried, may come again: it can be the other half of the goal.
@@ -741,8 +870,34 @@ pub fn agrees(evaluation: &Evaluation) -> bool {
         && evaluation.open_issues.iter().all(|issue| issue.severity < Severity::Medium)
 }
 
+/// Returns the one failure that a round of agents came to, where all of them have failed: what keeps all from working
+/// before what went wrong with one.
+fn common_failure(agents: &[Agent]) -> Option<CallFailure> {
+    let failures: Vec<&CallFailure> = agents
+        .iter()
+        .filter_map(|agent| match &agent.end {
+            Some(CallEnd::Failed { failure, .. }) if failure.class != FailureClass::Stopped => Some(failure),
+            _ => None,
+        })
+        .collect();
+    let lasting = |class| {
+        use FailureClass::{Config, Quota, RateLimit, SignIn, TooOld, UsageWindow};
+        matches!(class, Config | Quota | RateLimit | SignIn | TooOld | UsageWindow)
+    };
+    let telling = failures.iter().find(|failure| lasting(failure.class)).or(failures.last());
+    telling.filter(|_| failures.len() == agents.len()).map(|failure| (*failure).clone())
+}
+
+/// Says whether two sentences are the same but for case, order of words and punctuation.
+fn same_words(a: &str, b: &str) -> bool {
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    };
+    words(a) == words(b)
+}
+
 fn fresh(proposed: Proposed) -> Candidate {
-    Candidate { proposed, prepared: None, mended: false, trial_started: false, trial: None }
+    Candidate { proposed, exact: false, prepared: None, mended: false, trial_started: false, trial: None }
 }
 
 /// Returns the time from one instant to a later one in milliseconds, 0 where the clock went backwards.

@@ -212,6 +212,34 @@ impl World {
                 };
                 self.emit(Event::ProposalTried { trial: Box::new(trial) });
             }
+            Effect::AskAgents { slots, .. } => {
+                let first = self.state.used.calls + 1;
+                for (call, slot) in (first..).zip(slots) {
+                    let (model, effort) = (None, "high".to_owned());
+                    self.emit(Event::AgentStarted { call, slot, prompt_chars: 4, model, effort });
+                }
+                for call in first..=self.state.used.calls {
+                    let end = match next(&mut self.failures).flatten() {
+                        None => CallEnd::Answered { answer_file: "a".into() },
+                        Some(class) => {
+                            CallEnd::Failed { failure: CallFailure::new(class, "it failed"), answer_file: None }
+                        }
+                    };
+                    let tokens = Tokens { input: 100, output: 10, ..Tokens::default() };
+                    self.emit(Event::AgentFinished { call, duration_ms: 1, tokens, end });
+                }
+            }
+            Effect::TakeAgents => {
+                let round = (index as usize - 1).min(self.rounds.len() - 1);
+                let count = self.rounds[round].len();
+                let proposals = (0..count).map(|place| proposed(&format!("r{}-{place}", index - 1))).collect();
+                self.emit(Event::AgentsProposed { proposals });
+            }
+            Effect::TryTogether { ids } => {
+                for id in ids {
+                    self.perform(Effect::Try { id });
+                }
+            }
             Effect::Accept { id } => {
                 let tree = format!("tree-{id}");
                 self.emit(Event::Accepted { id, tree, commit: "c".into() });
@@ -565,4 +593,72 @@ proptest! {
         let read: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
         prop_assert!(!read.is_empty());
     }
+}
+
+fn raised(id: &str, summary: &str) -> OpenIssue {
+    OpenIssue {
+        id: id.into(),
+        severity: Severity::High,
+        summary: summary.into(),
+        file: Some("a.rs".into()),
+        line_start: Some(1),
+        line_end: None,
+        recommendation: "r".into(),
+    }
+}
+
+#[test]
+fn an_issue_set_aside_comes_back_only_with_something_new_to_go_by() {
+    let mut world = World::new(plan(), 1);
+    let mut evaluate = |content: &str, issues: Vec<OpenIssue>| -> Vec<String> {
+        world.emit(Event::IssuesSeen { contents: [("a.rs".to_owned(), content.to_owned())].into() });
+        let evaluation = Evaluation { open_issues: issues, ..evaluation(Verdict::InProgress) };
+        world.emit(Event::Evaluated { evaluation });
+        world.state.open_issues.iter().map(|issue| issue.id.clone()).collect()
+    };
+    assert_eq!(evaluate("one", vec![raised("leak", "A handle leaks")]), ["leak"]);
+    assert!(evaluate("one", vec![]).is_empty());
+    assert!(evaluate("one", vec![raised("leak", "It leaks, really")]).is_empty());
+    assert!(evaluate("one", vec![raised("other-name", "a handle LEAKS.")]).is_empty());
+    assert_eq!(evaluate("one", vec![raised("typo", "A name is wrong")]), ["typo"]);
+    assert_eq!(evaluate("two", vec![raised("leak", "It leaks, really")]), ["leak"]);
+    // Gone with a change of its file, it was closed and not set aside: raised again, it counts.
+    assert!(evaluate("three", vec![]).is_empty());
+    assert_eq!(evaluate("three", vec![raised("leak", "It leaks again")]), ["leak"]);
+}
+
+#[test]
+fn agents_that_fail_beside_others_mean_fewer_proposals_and_a_common_failure_is_the_rounds() {
+    let mut method = plan();
+    method.method.propose = Propose::Agent;
+    let mut world = World::new(method.clone(), 1);
+    world.failures = VecDeque::from([None, Some(FailureClass::Unknown), Some(FailureClass::Refused), None]);
+    world.rounds = VecDeque::from([vec![Fate::Tried(TrialOutcome::Better, 0)]]);
+    world.evaluations = VecDeque::from([evaluation(Verdict::InProgress)]);
+    assert_eq!(world.run(), Some(StopReason::GoalMet));
+    let mut world = World::new(method, 1);
+    world.failures = VecDeque::from([None, Some(FailureClass::SignIn)]);
+    assert_eq!(world.run(), Some(StopReason::CodexUnavailable));
+    // One call for the evaluation, and one for each agent.
+    assert_eq!(world.state.used.calls, 1 + world.state.plan.method.nproposals);
+    assert_eq!(State::replay(&world.records).unwrap(), world.state);
+}
+
+#[test]
+fn as_many_candidates_are_tried_at_once_as_there_are_jobs() {
+    let mut method = plan();
+    method.method.jobs = 2;
+    method.method.trial = TrialOrder::BeforeRank;
+    let mut world = World::new(method, 1);
+    world.rounds = VecDeque::from([vec![Fate::Tried(TrialOutcome::Better, 0); 3]]);
+    let mut together = Vec::new();
+    while let Some(effect) = decide(&world.state, world.now) {
+        match &effect {
+            Effect::TryTogether { ids } => together.push(ids.len()),
+            Effect::Try { .. } => together.push(1),
+            _ => {}
+        }
+        world.perform(effect);
+    }
+    assert_eq!(together, [2, 1]);
 }

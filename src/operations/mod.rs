@@ -1,6 +1,7 @@
 //! What every front end calls: typed request in, typed answer out. The command line, MCP tools and slash commands are
 //! thin faces of these.
 
+mod bringing;
 mod codex_check;
 mod options;
 mod planning;
@@ -11,13 +12,14 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 
+pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
 pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
 pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
-pub use tidying::{PruneReport, StopReport, history, prune, stop};
+pub use tidying::{PruneReport, StopReport, history, prune, stats, stop};
 pub use viewing::{ModelReport, patch, result, set_model, status, status_watch, wait};
 pub(crate) use worker::is_worker;
 pub use worker::{Action, Launched, launch, work};

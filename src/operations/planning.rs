@@ -226,13 +226,18 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
     notes.extend(codex.model_warning(model.as_deref()));
     let settings = CodexSettings { model, efforts, profile: options.profile.clone(), mcp: options.codex_mcp.clone() };
     codex.check_efforts(&settings)?;
-    if options.propose == Some(Propose::Agent) {
-        return Err(Failure::usage(
-            "proposals by editing agents are not part of this version",
-            "leave --propose out, or use --propose diff",
-        )
-        .into());
-    }
+    let propose = match options.propose.unwrap_or_default() {
+        Propose::Agent if !codex.can_read => {
+            return Err(Failure::preflight(
+                "no-sandbox",
+                "agents edit work trees in Codex's sandbox, which cannot run here",
+                "leave --propose out, or use --propose diff",
+            )
+            .into());
+        }
+        Propose::Auto if !codex.can_read => Propose::Diff,
+        propose => propose,
+    };
     let measurable = request.goal.accept.is_empty();
     let mut criteria: Vec<String> =
         request.goal.accept.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
@@ -286,7 +291,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         },
         method: Method {
             nproposals: options.nproposals.unwrap_or(3),
-            propose: options.propose.unwrap_or(Propose::Diff),
+            propose,
             trial: options.trial.unwrap_or(TrialOrder::Auto),
             place: options.place.unwrap_or(Where::Auto),
             setup_command: options.setup_cmd.clone(),

@@ -12,7 +12,7 @@ use super::running::{named_holder, resources, take_lock};
 use super::viewing::latest;
 use crate::engine::State;
 use crate::process;
-use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, status_report};
+use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, StatsReport, stats_report, status_report};
 use crate::runtime::{Runtime, Unwatched, show};
 use crate::store::{Face, Holder, Store};
 use crate::workspace::Repository;
@@ -175,6 +175,21 @@ pub fn history(session: &Session) -> anyhow::Result<HistoryReport> {
     Ok(HistoryReport { schema_version: SCHEMA_VERSION, runs: rows.collect() })
 }
 
+/// Returns the figures of all loops of this work tree.
+pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
+    let repository = session.repository()?;
+    let store = session.store(&repository);
+    let mut states = Vec::new();
+    let mut unreadable = 0;
+    for id in store.runs()? {
+        match store.run(&id).journal().ok().and_then(|journal| State::replay(&journal.records)) {
+            Some(state) => states.push(state),
+            None => unreadable += 1,
+        }
+    }
+    Ok(stats_report(&states, unreadable))
+}
+
 /// What `prune` removed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -202,7 +217,7 @@ pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport
         if live.as_ref() == Some(id) || newer {
             continue;
         }
-        for own in repository.own_worktrees()?.iter().filter(|own| own.run_id == *id) {
+        for own in repository.own_worktrees()?.iter().filter(|own| own.belongs_to(id)) {
             own.remove(&repository)?;
         }
         for reference in repository.list_refs(&crate::workspace::run_refs(id))? {

@@ -129,7 +129,7 @@ pub fn result(session: &Session, iteration: Option<u32>) -> anyhow::Result<Resul
     Ok(result_report(&state, &status, changed, iteration))
 }
 
-fn check_iteration(state: &State, iteration: Option<u32>) -> anyhow::Result<()> {
+pub(super) fn check_iteration(state: &State, iteration: Option<u32>) -> anyhow::Result<()> {
     let Some(index) = iteration else { return Ok(()) };
     if state.iterations.iter().any(|iteration| iteration.index == index) {
         return Ok(());
@@ -142,7 +142,7 @@ fn check_iteration(state: &State, iteration: Option<u32>) -> anyhow::Result<()> 
 }
 
 /// Returns the tree after an iteration, or the best one.
-fn tree_at(state: &State, iteration: Option<u32>) -> String {
+pub(super) fn tree_at(state: &State, iteration: Option<u32>) -> String {
     iteration
         .and_then(|index| state.iterations.iter().find(|iteration| iteration.index == index))
         .map_or_else(|| state.head_tree.clone(), |iteration| iteration.tree.clone())

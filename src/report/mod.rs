@@ -3,12 +3,14 @@
 mod history;
 mod progress;
 mod result;
+mod stats;
 mod status;
 mod text;
 
 pub use history::{HistoryReport, HistoryRow};
 pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
+pub use stats::{CodeCount, FavouriteStats, ProposalStats, StatsReport, stats_report, stats_text};
 pub use status::{LoopStatus, StatusReport, status_report, step_of};
 pub use text::{history_text, plan_text, result_text, status_text, wrap};
 

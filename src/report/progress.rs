@@ -51,7 +51,8 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
             format!("[{index}] iteration {index} of {}", state.plan.budget.max_iterations)
         }
         Event::IterationStarted { index, closing: true } => format!("[{index}] closing evaluation"),
-        Event::CallFinished { end: CallEnd::Failed { failure, .. }, .. } => {
+        Event::CallFinished { end: CallEnd::Failed { failure, .. }, .. }
+        | Event::AgentFinished { end: CallEnd::Failed { failure, .. }, .. } => {
             within(format!("Codex: {}", flat(&failure.message, 200)))
         }
         Event::WaitStarted { until, message, .. } => {
@@ -73,7 +74,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         Event::SecondEvaluated { evaluation } => {
             within(format!("second evaluation: {}", if agrees(evaluation) { "agrees" } else { "does not agree" }))
         }
-        Event::Suggested { proposals } => {
+        Event::Suggested { proposals } | Event::AgentsProposed { proposals } => {
             let ids: Vec<&str> = proposals.iter().map(|proposal| proposal.id.as_str()).collect();
             within(format!("suggest: {} proposals: {}", ids.len(), ids.join(", ")))
         }
@@ -113,9 +114,12 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         }
         Event::Finished => format!("loop {} ended", state.started.run_id),
         Event::WorkerEnded => "the worker ended".into(),
-        Event::Reopened { .. }
+        Event::IssuesSeen { .. }
+        | Event::Reopened { .. }
         | Event::CallStarted { .. }
         | Event::CallFinished { .. }
+        | Event::AgentStarted { .. }
+        | Event::AgentFinished { .. }
         | Event::WaitFinished
         | Event::TrialStarted { .. }
         | Event::ProofStarted { .. }

@@ -244,9 +244,10 @@ pub fn step_of(state: &State) -> Option<&'static str> {
             CallKind::Rank => "rank",
             CallKind::Repair => "apply",
         },
+        Effect::AskAgents { .. } | Effect::TakeAgents => "suggest",
         Effect::Wait { .. } => "wait",
         Effect::Prepare { .. } => "apply",
-        Effect::Try { .. } => "validate",
+        Effect::Try { .. } | Effect::TryTogether { .. } => "validate",
         Effect::Prove => "proof",
         Effect::Accept { .. } | Effect::StartIteration { .. } | Effect::FinishIteration { .. } => "record",
         Effect::Stop { .. } | Effect::Finish => "end",
@@ -455,7 +456,7 @@ fn next_commands(state: &State, status: LoopStatus) -> Vec<String> {
             let mut next = vec![command("result")];
             let landed = state.landing.as_ref().and_then(|landing| landing.landed) == Some(true);
             if state.has_changes() && !landed {
-                next.push(command("result --patch | git apply"));
+                next.push(command("result --apply"));
             }
             match state.stop.as_ref().and_then(|stop| stop.reason) {
                 Some(StopReason::BudgetIterations) => next.push(command("iterate -n 5")),

@@ -1,6 +1,6 @@
 //! Asks Codex: renders the prompt, makes the call, and reads the answer into an event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ const PROGRESS_LINES: usize = 30;
 
 /// Refused proposals that prompts carry, newest first.
 const REFUSED_SHOWN: usize = 30;
+
+/// Most characters of the reason for which an issue was set aside.
+const SETTLED_REASON_CHARS: usize = 600;
 
 /// Where the sandbox cannot read, files shown in a prompt: together at most this many characters.
 const SHOWN_FILES_CHARS: usize = 80_000;
@@ -192,7 +195,7 @@ impl Runtime<'_> {
     }
 
     /// Takes over what `model` set since the last call.
-    fn take_model_request(&mut self) -> anyhow::Result<()> {
+    pub(super) fn take_model_request(&mut self) -> anyhow::Result<()> {
         let Some(request) = self.store.model_request()? else { return Ok(()) };
         let mut settings = self.state.plan.codex.clone();
         if let Some(model) = request.model.clone() {
@@ -225,8 +228,10 @@ impl Runtime<'_> {
         let schema = schema(kind);
         match kind {
             CallKind::Evaluate => {
-                let evaluation = codex::parse(&text, &schema)?;
+                let evaluation: Evaluation = codex::parse(&text, &schema)?;
                 self.write_json("evaluation.json", &evaluation)?;
+                let contents = self.contents_for(&evaluation)?;
+                self.emit(Event::IssuesSeen { contents })?;
                 self.emit(Event::Evaluated { evaluation })
             }
             CallKind::SecondEvaluation => {
@@ -278,6 +283,22 @@ impl Runtime<'_> {
         }
     }
 
+    /// Returns digests of the files that open issues, settled ones and those of an evaluation speak of.
+    fn contents_for(&self, evaluation: &Evaluation) -> anyhow::Result<BTreeMap<String, String>> {
+        let tree = self.repository.tree(&self.state.head_tree)?;
+        let open = self.state.open_issues.iter().chain(&evaluation.open_issues).filter_map(|issue| issue.file.as_ref());
+        let settled = self.state.settled.iter().filter_map(|settled| settled.file.as_ref());
+        let paths: BTreeSet<&String> = open.chain(settled).collect();
+        let mut contents = BTreeMap::new();
+        for path in paths {
+            // A model may name anything; what is no file of the tree has no content.
+            if let Some(file) = tree.read(path).ok().flatten() {
+                contents.insert(path.clone(), crate::plan::sha256(&file.content));
+            }
+        }
+        Ok(contents)
+    }
+
     fn write_json(&self, name: &str, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let bytes = serde_json::to_vec_pretty(value).with_context(|| format!("write {name}"))?;
         self.write(name, &bytes).map(drop)
@@ -308,7 +329,7 @@ impl Runtime<'_> {
             .collect()
     }
 
-    fn store_proposal(&self, proposal: Proposal, patch_file: String) -> anyhow::Result<Proposed> {
+    pub(super) fn store_proposal(&self, proposal: Proposal, patch_file: String) -> anyhow::Result<Proposed> {
         self.write(&patch_file, proposal.patch.as_bytes())?;
         Ok(Proposed {
             id: proposal.id,
@@ -349,6 +370,16 @@ impl Runtime<'_> {
                 history: self.history(),
                 progress: self.progress(),
                 open_issues: self.state.open_issues.clone(),
+                settled: self
+                    .state
+                    .settled
+                    .iter()
+                    .map(|settled| prompt::Settled {
+                        id: settled.id.clone(),
+                        summary: settled.summary.clone(),
+                        reason: prompt::cut_middle(&settled.reason, SETTLED_REASON_CHARS),
+                    })
+                    .collect(),
                 diff,
                 receipts,
             }
@@ -364,18 +395,7 @@ impl Runtime<'_> {
                 history: self.history(),
                 progress: self.progress(),
                 open_issues: self.state.open_issues.clone(),
-                refused: self
-                    .state
-                    .rejections()
-                    .into_iter()
-                    .take(REFUSED_SHOWN)
-                    .rev()
-                    .map(|rejected| prompt::Refused {
-                        approach: self.approach(&rejected.id),
-                        code: rejected.code.to_string(),
-                        reason: rejected.reason,
-                    })
-                    .collect(),
+                refused: self.refused(),
                 diff,
                 receipts,
             }
@@ -409,7 +429,7 @@ impl Runtime<'_> {
         prompt::RepairAnswer { question, answer, faults }.render()
     }
 
-    fn task(&self) -> anyhow::Result<prompt::Task> {
+    pub(super) fn task(&self) -> anyhow::Result<prompt::Task> {
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
         let agents_md = seed
             .read("AGENTS.md")?
@@ -461,7 +481,7 @@ impl Runtime<'_> {
         Ok(prompt::Repository { listing: tree.paths().join("\n"), files })
     }
 
-    fn diff_since_seed(&self) -> anyhow::Result<String> {
+    pub(super) fn diff_since_seed(&self) -> anyhow::Result<String> {
         if !self.state.has_changes() {
             return Ok(String::new());
         }
@@ -469,7 +489,7 @@ impl Runtime<'_> {
         Ok(String::from_utf8_lossy(&diff).into_owned())
     }
 
-    fn check_results(&self) -> Vec<prompt::CheckResult> {
+    pub(super) fn check_results(&self) -> Vec<prompt::CheckResult> {
         let excused = self.state.excused().ids();
         self.state
             .head_receipts
@@ -487,15 +507,27 @@ impl Runtime<'_> {
             .collect()
     }
 
-    fn history(&self) -> Vec<String> {
+    pub(super) fn history(&self) -> Vec<String> {
         self.state.rounds().filter(|iteration| iteration.ended_at.is_some()).map(history_line).collect()
     }
 
-    fn progress(&self) -> Vec<String> {
+    pub(super) fn progress(&self) -> Vec<String> {
         let text = self.face.read("progress.log").unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(PROGRESS_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    /// Returns the newest refused proposals, oldest first.
+    pub(super) fn refused(&self) -> Vec<prompt::Refused> {
+        let rejections = self.state.rejections().into_iter().take(REFUSED_SHOWN).rev();
+        rejections
+            .map(|rejected| prompt::Refused {
+                approach: self.approach(&rejected.id),
+                code: rejected.code.to_string(),
+                reason: rejected.reason,
+            })
+            .collect()
     }
 
     fn approach(&self, id: &str) -> String {
@@ -509,7 +541,7 @@ impl Runtime<'_> {
     }
 
     /// Returns the limits of this loop in sentences.
-    fn rules(&self) -> Vec<String> {
+    pub(super) fn rules(&self) -> Vec<String> {
         let plan = &self.state.plan;
         let mut rules = vec![format!("A patch adds and removes at most {} lines.", plan.method.max_patch_lines)];
         if !plan.limits.scope.is_empty() {
@@ -577,7 +609,7 @@ impl Runtime<'_> {
             .current()
             .into_iter()
             .flat_map(|iteration| iteration.candidates.iter().flatten())
-            .filter(|candidate| !candidate.mended)
+            .filter(|candidate| !candidate.mended && !candidate.exact)
             .filter_map(|candidate| match &candidate.prepared {
                 Some(Prepared::Refused { code: Code::DoesNotApply, reason, .. }) => Some((candidate, reason.as_str())),
                 _ => None,

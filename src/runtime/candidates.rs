@@ -12,11 +12,11 @@ use crate::engine::compare::{Comparison, Excused, compare, state_id};
 use crate::engine::event::{Event, Prepared, Trial};
 use crate::engine::state::Candidate;
 use crate::guards::{self, Code};
-use crate::patch::{self, RefusalCode};
-use crate::workspace::{Applies, ExpectedRef, candidate_ref, candidate_refs, iteration_ref};
+use crate::patch::{self, Rebuilt, RefusalCode};
+use crate::workspace::{Applies, ExpectedRef, GitTree, candidate_ref, candidate_refs, iteration_ref};
 
 impl Runtime<'_> {
-    fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
+    pub(super) fn candidate(&self, id: &str) -> anyhow::Result<Candidate> {
         self.state
             .current()
             .and_then(|iteration| iteration.candidate(id))
@@ -31,29 +31,47 @@ impl Runtime<'_> {
         self.emit(Event::ProposalPrepared { id: id.to_owned(), prepared: Box::new(prepared) })
     }
 
+    /// Rebuilds a patch as it came from the model, or says why that cannot be done.
+    fn rebuild(
+        &self,
+        candidate: &Candidate,
+        raw: &str,
+        base: &GitTree,
+    ) -> anyhow::Result<Result<Rebuilt, (Code, String)>> {
+        let limits =
+            patch::Limits { max_lines: self.state.plan.method.max_patch_lines as usize, ..patch::Limits::default() };
+        let refusal = match patch::rebuild(raw, base, &limits) {
+            Ok(rebuilt) => return Ok(Ok(rebuilt)),
+            Err(refusal) => refusal,
+        };
+        let code = match refusal.code {
+            RefusalCode::DoesNotApply => Code::DoesNotApply,
+            RefusalCode::TooLarge => Code::TooLarge,
+            RefusalCode::OutsideRepo => Code::OutsideRepo,
+            RefusalCode::ProtectedPath => Code::ProtectedPath,
+            RefusalCode::TouchesLoopState => Code::TouchesLoopState,
+        };
+        let name = format!("proposals/{}.refusal.json", candidate.proposed.id);
+        self.write(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
+        Ok(Err((code, refusal.to_string())))
+    }
+
     fn judge(&self, candidate: &Candidate) -> anyhow::Result<Prepared> {
         let index = self.iteration_index();
         let raw = self.run.read(index, &candidate.proposed.patch_file)?;
-        let raw = String::from_utf8_lossy(&raw).into_owned();
         let base_id = self.state.head_tree.clone();
         let base = self.repository.tree(&base_id)?;
         let refuse =
             |code: Code, reason: String| Prepared::Refused { code, reason, fingerprint: None, findings: Vec::new() };
-        let limits =
-            patch::Limits { max_lines: self.state.plan.method.max_patch_lines as usize, ..patch::Limits::default() };
-        let rebuilt = match patch::rebuild(&raw, &base, &limits) {
-            Ok(rebuilt) => rebuilt,
-            Err(refusal) => {
-                let code = match refusal.code {
-                    RefusalCode::DoesNotApply => Code::DoesNotApply,
-                    RefusalCode::TooLarge => Code::TooLarge,
-                    RefusalCode::OutsideRepo => Code::OutsideRepo,
-                    RefusalCode::ProtectedPath => Code::ProtectedPath,
-                    RefusalCode::TouchesLoopState => Code::TouchesLoopState,
-                };
-                let name = format!("proposals/{}.refusal.json", candidate.proposed.id);
-                self.write(&name, &serde_json::to_vec_pretty(&refusal).context("write a refusal")?)?;
-                return Ok(refuse(code, refusal.to_string()));
+        let rebuilt = if candidate.exact {
+            match self.repository.apply_diff(&raw, &base_id)? {
+                Ok(tree) => Rebuilt { change: self.repository.change_between(&base_id, &tree)?, matches: Vec::new() },
+                Err(cause) => return Ok(refuse(Code::DoesNotApply, format!("git does not take the change: {cause}"))),
+            }
+        } else {
+            match self.rebuild(candidate, &String::from_utf8_lossy(&raw), &base)? {
+                Ok(rebuilt) => rebuilt,
+                Err((code, reason)) => return Ok(refuse(code, reason)),
             }
         };
         let seed = self.repository.tree(&self.state.started.seed_tree)?;
@@ -131,18 +149,24 @@ impl Runtime<'_> {
 
     /// Runs the checks on a candidate and compares them with the best state's.
     pub(super) fn try_candidate(&mut self, id: &str) -> anyhow::Result<()> {
+        self.try_alone(id, None)
+    }
+
+    /// Tries a candidate with nothing else running. `together` is what it showed while others ran beside it: it only
+    /// tells which failures come and go.
+    pub(super) fn try_alone(&mut self, id: &str, together: Option<&Receipts>) -> anyhow::Result<()> {
         let candidate = self.candidate(id)?;
-        let Some(tree) = candidate.tree().map(str::to_owned) else {
-            anyhow::bail!("proposal `{id}` is to be tried but does not apply");
-        };
+        let tree = tree_to_try(&candidate)?;
         let head = self.state.head_tree.clone();
         if let Some(stop) = self.tree_changed(|runtime| runtime.expect_tree(&head))? {
             return stop;
         }
-        self.emit(Event::TrialStarted { id: id.to_owned() })?;
+        if together.is_none() {
+            self.emit(Event::TrialStarted { id: id.to_owned() })?;
+        }
         let started = Instant::now();
         self.move_tree(&head, &tree)?;
-        self.measure(id, &candidate, &tree)?;
+        self.measure(id, &candidate, &tree, together)?;
         let trial = self.take_measured();
         self.expect_tree(&tree)?;
         self.move_tree(&tree, &head)?;
@@ -152,7 +176,13 @@ impl Runtime<'_> {
     }
 
     /// Runs the checks on the candidate that stands in the folder and keeps what they show.
-    fn measure(&mut self, id: &str, candidate: &Candidate, tree: &str) -> anyhow::Result<()> {
+    fn measure(
+        &mut self,
+        id: &str,
+        candidate: &Candidate,
+        tree: &str,
+        together: Option<&Receipts>,
+    ) -> anyhow::Result<()> {
         self.measured = None;
         let mut excused = self.excused_for(candidate);
         let before = self.state.head_receipts.clone();
@@ -184,7 +214,16 @@ impl Runtime<'_> {
             // A failure that decides is run once more; what passes then is chance, and counts for nobody.
             let again: Vec<(String, String)> =
                 commands.iter().filter(|(name, _)| comparison.deciding.contains(name)).cloned().collect();
-            let Some(second) = self.check_all(&again, tree, &format!("{label}-again"))? else { return Ok(()) };
+            let seen = together.map(|seen| {
+                seen.iter().filter(|receipt| comparison.deciding.contains(&receipt.check)).cloned().collect()
+            });
+            let second: Receipts = match seen {
+                Some(seen) => seen,
+                None => match self.check_all(&again, tree, &format!("{label}-again"))? {
+                    Some(second) => second,
+                    None => return Ok(()),
+                },
+            };
             for receipt in second {
                 let old_failing = comparison.newly_failing.iter().cloned().collect::<BTreeSet<_>>();
                 let still = receipt.failing();
@@ -215,7 +254,7 @@ impl Runtime<'_> {
     }
 
     /// What does not count for this candidate.
-    fn excused_for(&self, candidate: &Candidate) -> Excused {
+    pub(super) fn excused_for(&self, candidate: &Candidate) -> Excused {
         let mut excused = self.state.excused();
         if let Some(Prepared::Ready { permitted, .. }) = &candidate.prepared {
             excused.tests_may_go = !permitted.is_empty();
@@ -278,7 +317,13 @@ fn belongs(id: &str, receipts: &[Receipt], check: &str) -> bool {
     receipts.iter().any(|receipt| receipt.check == check && receipt.failing().contains(id))
 }
 
-fn finish_trial(
+/// Returns the tree a candidate stands for, once it applies.
+pub(super) fn tree_to_try(candidate: &Candidate) -> anyhow::Result<String> {
+    let id = &candidate.proposed.id;
+    candidate.tree().map(str::to_owned).with_context(|| format!("proposal `{id}` is to be tried but does not apply"))
+}
+
+pub(super) fn finish_trial(
     id: &str,
     tree: &str,
     comparison: Comparison,

@@ -118,11 +118,12 @@ impl Runtime<'_> {
     /// Removes the run's work trees.
     pub(super) fn remove_worktrees(&mut self) -> anyhow::Result<()> {
         for own in self.repository.own_worktrees()? {
-            if own.run_id == self.state.started.run_id {
+            if own.belongs_to(&self.state.started.run_id) {
                 own.remove(&self.repository)?;
             }
         }
         self.place = None;
+        self.pool.clear();
         Ok(())
     }
 }

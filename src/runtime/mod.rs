@@ -3,10 +3,12 @@
 //! One event is appended and synced before anything relies on it; the readable face follows after. The engine never
 //! sees a process or a file, and nothing here decides what comes next.
 
+mod agents;
 mod ask;
 mod candidates;
 mod ending;
 mod place;
+mod pool;
 mod proof;
 mod signals;
 
@@ -25,7 +27,7 @@ use crate::engine::{Effect, State, StopReason, decide};
 use crate::process;
 use crate::report::{self, progress_line, status_report};
 use crate::store::{Face, JournalWriter, Lock, Run, Store};
-use crate::workspace::{Repository, Workspace, seed_ref};
+use crate::workspace::{Repository, Workspace, Worktree, seed_ref};
 
 /// Between two looks at a wait's end or a stop request.
 const WAIT_TICK: Duration = Duration::from_millis(100);
@@ -69,6 +71,8 @@ pub struct Runtime<'a> {
     /// The user's work tree.
     user: Workspace,
     place: Option<Place>,
+    /// Further work trees, for what is done at the same time.
+    pool: Vec<Worktree>,
     store: Store,
     run: Run,
     face: Face,
@@ -140,6 +144,8 @@ impl<'a> Runtime<'a> {
                 opened => opened?,
             }
         }
+        // What cannot be saved is asked for again.
+        let _ = runtime.save_edits();
         runtime.remove_worktrees()?;
         runtime.show(None);
         Ok(runtime.state)
@@ -175,6 +181,7 @@ impl<'a> Runtime<'a> {
         Ok(Self {
             user,
             place: None,
+            pool: Vec::new(),
             measured: None,
             face_drift: None,
             alive: true,
@@ -330,6 +337,8 @@ impl<'a> Runtime<'a> {
             Effect::TakeBaseline => self.take_baseline(),
             Effect::StartIteration { index, closing } => self.emit(Event::IterationStarted { index, closing }),
             Effect::Ask { kind, repair, shrink } => self.ask(kind, repair, shrink),
+            Effect::AskAgents { slots, shrink } => self.ask_agents(&slots, shrink),
+            Effect::TakeAgents => self.take_agents(),
             Effect::TakeAnswer { kind } => self.take_answer(kind),
             Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
             Effect::Wait { cause, until, message } => {
@@ -338,6 +347,7 @@ impl<'a> Runtime<'a> {
             }
             Effect::Prepare { id } => self.prepare(&id),
             Effect::Try { id } => self.try_candidate(&id),
+            Effect::TryTogether { ids } => self.try_together(&ids),
             Effect::Accept { id } => self.accept(&id),
             Effect::Prove => self.prove(),
             Effect::FinishIteration { index } => self.finish_iteration(index),

@@ -18,7 +18,7 @@ use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, c
 
 /// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
 /// so of copying; above it, working in place is the better bargain.
-const CLONE_BUDGET: CloneBudget = CloneBudget { max_bytes: 4 << 30, max_files: 400_000 };
+pub(super) const CLONE_BUDGET: CloneBudget = CloneBudget { max_bytes: 4 << 30, max_files: 400_000 };
 
 /// A second run of the same checks to find flaky ids is cheap below this, in milliseconds, and below a hundredth of
 /// the time budget.
@@ -105,7 +105,7 @@ impl Runtime<'_> {
     }
 
     /// Returns where commands run in this folder.
-    fn check_dir(&self, workspace: &Workspace) -> PathBuf {
+    pub(super) fn check_dir(&self, workspace: &Workspace) -> PathBuf {
         if self.state.plan.check_dir.is_empty() {
             workspace.dir().to_owned()
         } else {
@@ -428,17 +428,21 @@ impl Runtime<'_> {
             return Ok(Some(reason));
         }
         if let Some(command) = self.state.plan.method.setup_command.clone() {
-            self.set_up(&command)?;
+            let dir = self.check_dir(self.workspace());
+            self.set_up(&command, &dir, "setup.log")?;
+            let seed = self.state.started.seed_tree.clone();
+            self.workspace().reset_to(&seed)?;
         }
         Ok(None)
     }
 
-    fn set_up(&mut self, command: &str) -> anyhow::Result<()> {
+    /// Runs the set-up command in a new work tree.
+    pub(super) fn set_up(&mut self, command: &str, dir: &Path, log: &str) -> anyhow::Result<()> {
         self.observer.activity(&self.state, &format!("set-up: {command}"));
-        let log = self.run.iteration_dir(0)?.join("setup.log");
+        let log = self.run.iteration_dir(0)?.join(log);
         let spec = Spec {
             argv: ["/bin/sh", "-c", command].map(std::ffi::OsString::from).to_vec(),
-            cwd: self.check_dir(self.workspace()),
+            cwd: dir.to_owned(),
             env: Vec::new(),
             env_remove: Vec::new(),
             stdin: Vec::new(),
@@ -454,8 +458,6 @@ impl Runtime<'_> {
             let said = checks::log_tail(&log, 400);
             return Err(SetUpFailed(format!("The set-up command `{command}` failed: {}.", said.trim())).into());
         }
-        let seed = self.state.started.seed_tree.clone();
-        self.workspace().reset_to(&seed)?;
         Ok(())
     }
 

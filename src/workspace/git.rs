@@ -63,12 +63,16 @@ const PRIVATE: [(&str, &str); 3] =
 const TAKEN_OVER: &str = "^core\\.(autocrlf|eol|filemode|ignorecase|symlinks|precomposeunicode|excludesfile|\
                           attributesfile|checkroundtripencoding|sharedrepository|bigfilethreshold)$";
 
+/// The product's own identity.
+pub(super) const OWN_NAME: &str = "CodexLoop";
+pub(super) const OWN_EMAIL: &str = "codexloop@codexloop.invalid";
+
 /// The identity of every commit made here; `.invalid` can belong to nobody.
 const IDENTITY: [(&str, &str); 4] = [
-    ("GIT_AUTHOR_NAME", "CodexLoop"),
-    ("GIT_AUTHOR_EMAIL", "codexloop@codexloop.invalid"),
-    ("GIT_COMMITTER_NAME", "CodexLoop"),
-    ("GIT_COMMITTER_EMAIL", "codexloop@codexloop.invalid"),
+    ("GIT_AUTHOR_NAME", OWN_NAME),
+    ("GIT_AUTHOR_EMAIL", OWN_EMAIL),
+    ("GIT_COMMITTER_NAME", OWN_NAME),
+    ("GIT_COMMITTER_EMAIL", OWN_EMAIL),
 ];
 
 /// Why a folder cannot be worked in.

@@ -24,5 +24,7 @@ pub use folder::{ChangedKind, ChangedPath, DirtyPaths, PathState, Workspace, Wri
 pub use git::{DiscoverError, Head, Repository};
 pub use landing::{Fit, Landed, fits, land, undo};
 pub use objects::{Applies, GitTree};
-pub use refs::{ExpectedRef, Reference, candidate_ref, candidate_refs, iteration_ref, kept_ref, run_refs, seed_ref};
-pub use worktree::{OwnWorktree, Worktree, default_cache_dir};
+pub use refs::{
+    ExpectedRef, Identity, Reference, candidate_ref, candidate_refs, iteration_ref, kept_ref, run_refs, seed_ref,
+};
+pub use worktree::{OwnWorktree, Worktree, default_cache_dir, further_worktree};

@@ -295,14 +295,27 @@ impl Repository {
 
     /// Merges two trees over their common ancestor and returns the merged tree, or `None` where they conflict.
     pub fn merge_trees(&self, base: &str, ours: &str, theirs: &str) -> Result<Option<String>> {
+        Ok(self.try_merge(base, ours, theirs)?.ok())
+    }
+
+    /// Merges two trees over their common ancestor and returns the merged tree, or the paths in conflict.
+    pub fn try_merge(&self, base: &str, ours: &str, theirs: &str) -> Result<std::result::Result<String, Vec<String>>> {
         // git merges commits; parentless ones carry the trees and are garbage afterwards.
         let [base, ours, theirs] = [base, ours, theirs].map(|tree| self.commit(tree, &[], "merge\n"));
         let (base, ours, theirs) = (format!("--merge-base={}", base?), ours?, theirs?);
-        let args = ["merge-tree", "--write-tree", &base, &ours, &theirs].map(std::ffi::OsStr::new);
+        let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", &base, &ours, &theirs];
+        let args = args.map(std::ffi::OsStr::new);
         let index = TemporaryIndex::new(self);
         let ended = self.try_private(&self.empty_folder(), index.path(), &args, Vec::new())?;
-        let first = String::from_utf8_lossy(&ended.stdout).lines().next().unwrap_or_default().to_owned();
-        Ok(Some(first).filter(|tree| ended.exit.success() && !tree.is_empty()))
+        let mut fields = ended.stdout.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+        let tree = fields.next().map(|field| String::from_utf8_lossy(field).into_owned());
+        match (ended.exit, tree) {
+            (exit, Some(tree)) if exit.success() => Ok(Ok(tree)),
+            (crate::process::Exit::Code { code: 1 }, Some(_)) => {
+                Ok(Err(fields.map(|path| String::from_utf8_lossy(path).into_owned()).collect()))
+            }
+            (exit, _) => bail!("git merge-tree: {exit:?}: {}", String::from_utf8_lossy(&ended.stderr).trim()),
+        }
     }
 
     /// Says whether git takes the diff on the tree. Writes nothing but a temporary index.

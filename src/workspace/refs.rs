@@ -1,11 +1,21 @@
 //! Commits and refs under `refs/cloop/`. Never touches another ref.
 
-use super::git::Repository;
+use super::git::{OWN_EMAIL, OWN_NAME, Repository};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
 
 /// The only namespace written here; the user's branches, tags and stash are out of reach by construction.
 const NAMESPACE: &str = "refs/cloop/";
+
+/// Where the user's branches are.
+const BRANCHES: &str = "refs/heads/";
+
+/// Who a commit is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub email: String,
+}
 
 /// Returns the beginning of the names of all refs of a run.
 pub fn run_refs(run_id: &str) -> String {
@@ -66,6 +76,62 @@ impl Repository {
         }
         let id = self.on_objects(&self.private_dir().join("no-index"), &args, message.as_bytes().to_vec())?;
         Ok(String::from_utf8_lossy(&id).trim().to_owned())
+    }
+
+    /// Writes a commit as somebody else: the user, for a branch they asked for. Times are seconds since 1970.
+    pub fn commit_as(
+        &self,
+        tree: &str,
+        parent: &str,
+        message: &str,
+        identity: &Identity,
+        authored: i64,
+        committed: i64,
+    ) -> Result<String> {
+        let Identity { name, email } = identity;
+        let text = format!(
+            "tree {tree}\nparent {parent}\nauthor {name} <{email}> {authored} +0000\ncommitter {name} <{email}> \
+             {committed} +0000\n\n{message}"
+        );
+        let args = ["hash-object", "-t", "commit", "-w", "--stdin"];
+        let id = self.on_objects(&self.private_dir().join("no-index"), &args, text.into_bytes())?;
+        Ok(String::from_utf8_lossy(&id).trim().to_owned())
+    }
+
+    /// Returns who the user's git configuration says they are, or the product's own identity where it does not say.
+    pub fn identity(&self) -> Result<Identity> {
+        let read = |key: &str| -> Result<Option<String>> {
+            let ended = self.try_real(self.root(), &["config", "--get", key].map(OsStr::new), Vec::new())?;
+            let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+            // What a commit's header cannot hold.
+            let text: String = text.trim().chars().filter(|c| !c.is_control() && !['<', '>'].contains(c)).collect();
+            Ok(Some(text).filter(|text| ended.exit.success() && !text.is_empty()))
+        };
+        Ok(match (read("user.name")?, read("user.email")?) {
+            (Some(name), Some(email)) => Identity { name, email },
+            _ => Identity { name: OWN_NAME.to_owned(), email: OWN_EMAIL.to_owned() },
+        })
+    }
+
+    /// Says whether a branch can have this name.
+    pub fn is_branch_name(&self, name: &str) -> Result<bool> {
+        if name.starts_with('-') || name == "HEAD" {
+            return Ok(false);
+        }
+        let full = format!("{BRANCHES}{name}");
+        let args = ["check-ref-format", &full].map(OsStr::new);
+        Ok(self.try_real(self.root(), &args, Vec::new())?.exit.success())
+    }
+
+    /// Makes a branch, because the user asked for exactly this one. The only ref of the user's that is ever written.
+    ///
+    /// Returns whether it was made: a branch of that name, or one that stands in its way, is left alone.
+    pub fn create_branch(&self, name: &str, commit: &str) -> Result<bool> {
+        let full = format!("{BRANCHES}{name}");
+        let null = self.null_id();
+        let args = ["update-ref", "--no-deref", "-m", "loop-companion result --branch", &full, commit, &null];
+        let ended = self.try_real(self.root(), &args.map(OsStr::new), Vec::new())?;
+        Ok(ended.exit.success())
     }
 
     /// Returns the id of the commit that a name (a branch, `HEAD`, an id) stands for now.

@@ -115,7 +115,21 @@ impl Worktree {
     }
 }
 
+/// Returns the name under which a run's further work trees are made: `<run>-2`, `<run>-3` and so on.
+pub fn further_worktree(run_id: &str, number: u32) -> String {
+    format!("{run_id}-{number}")
+}
+
 impl OwnWorktree {
+    /// Says whether it is this run's: its only one, or one of its further ones.
+    pub fn belongs_to(&self, run_id: &str) -> bool {
+        match self.run_id.strip_prefix(run_id) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok()),
+            None => false,
+        }
+    }
+
     /// Removes it, whatever is left of it.
     pub fn remove(&self, repository: &Repository) -> Result<()> {
         remove(repository, &self.path, &self.run_id)

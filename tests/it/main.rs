@@ -14,3 +14,4 @@ mod kill;
 mod lifecycle;
 mod reference;
 mod schemas;
+mod trust;

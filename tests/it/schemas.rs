@@ -10,9 +10,10 @@ use loop_companion::cli::Arguments;
 use loop_companion::demo;
 use loop_companion::error::ErrorDocument;
 use loop_companion::operations::{
-    DetectReport, Launched, ModelReport, PlanReport, PreflightReport, PruneReport, StopReport,
+    ApplyReport, BranchReport, DetectReport, Launched, ModelReport, PlanReport, PreflightReport, PruneReport,
+    StopReport,
 };
-use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatusReport};
+use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatsReport, StatusReport};
 use loop_companion::scripted::{Reply, ScriptedServer};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -30,6 +31,9 @@ fn all() -> Vec<(&'static str, Value)> {
         ("loop-state", schema_of::<StatusReport>()),
         ("status-none", status_none()),
         ("result", schema_of::<ResultReport>()),
+        ("apply", schema_of::<ApplyReport>()),
+        ("branch", schema_of::<BranchReport>()),
+        ("stats", schema_of::<StatsReport>()),
         ("plan", schema_of::<PlanReport>()),
         ("preflight", schema_of::<PreflightReport>()),
         ("detect", schema_of::<DetectReport>()),
@@ -173,6 +177,9 @@ fn every_reporting_command_prints_one_document_that_fits_its_schema() {
 
     assert_eq!(ground.fits("wait", 0, "loop-state")["stopReason"], "goal-met");
     assert_eq!(ground.fits("history", 0, "history")["runs"][0]["stopReason"], "goal-met");
+    assert_eq!(ground.fits("result --apply", 0, "apply")["written"], json!([]));
+    assert_eq!(ground.fits("result --branch mended", 0, "branch")["branch"], "mended");
+    assert_eq!(ground.fits("stats", 0, "stats")["goalsMet"], 1);
     assert_eq!(ground.fits("prune --keep 0", 0, "prune")["removed"], json!([met["runId"]]));
     ground.fits("status", 0, "status-none");
     environment.assert_no_processes();
@@ -229,6 +236,7 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
         "wait",
         "stop",
         "history",
+        "stats",
         "prune",
         "model",
         "preflight",

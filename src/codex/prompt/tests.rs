@@ -47,6 +47,11 @@ fn evaluate() -> Evaluate {
         history: vec![text("1: kept `direct-fix`, failing 2 -> 1")],
         progress: (1..=40).map(|n| format!("line {n}")).collect(),
         open_issues: vec![issue()],
+        settled: vec![Settled {
+            id: text("slow-start"),
+            summary: text("The program starts slowly."),
+            reason: text("It reads one file, which it has to."),
+        }],
         diff: diff(),
         receipts: vec![receipt(), CheckResult { check: text("lint"), output: String::new(), ..receipt() }],
     }
@@ -76,6 +81,14 @@ fn suggest() -> Suggest {
         diff: diff(),
         receipts: vec![receipt()],
     }
+}
+
+fn agent() -> Agent {
+    let Suggest {
+        task, iteration, max_iterations, rules, history, progress, open_issues, refused, diff, receipts, ..
+    } = suggest();
+    let role = text(ROLES[0]);
+    Agent { task, iteration, max_iterations, role, rules, history, progress, open_issues, refused, diff, receipts }
 }
 
 fn rank() -> Rank {
@@ -115,6 +128,7 @@ fn each_prompt_reads_as_wanted() {
     insta::assert_snapshot!("evaluate", evaluate().render().unwrap());
     insta::assert_snapshot!("second-evaluation", second().render().unwrap());
     insta::assert_snapshot!("suggest", suggest().render().unwrap());
+    insta::assert_snapshot!("agent", agent().render().unwrap());
     insta::assert_snapshot!("rank", rank().render().unwrap());
     insta::assert_snapshot!("repair-answer", repair_answer().render().unwrap());
     insta::assert_snapshot!("repair-patch", repair_patch().render().unwrap());
@@ -126,6 +140,7 @@ fn the_least_context_renders_too() {
         Evaluate::default().render(),
         SecondEvaluation::default().render(),
         Suggest::default().render(),
+        Agent::default().render(),
         Rank::default().render(),
         RepairAnswer::default().render(),
         RepairPatch::default().render(),

@@ -18,5 +18,5 @@ pub(crate) use process_table::{Entry, processes_of};
 pub(crate) use repo::{Repo, tree_fingerprint};
 pub(crate) use run::{Run, Running};
 pub(crate) use scene::Scene;
-pub(crate) use sequence::{RankBy, SequenceModel};
+pub(crate) use sequence::{RankBy, SequenceModel, agent_report, is_agent};
 pub(crate) use tools::{codex_bin, python_env};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use loop_companion::answers::{Evaluation, Suggestion};
+use loop_companion::answers::{AgentReport, Evaluation, Level, Suggestion};
 use loop_companion::scripted::script::{self, Candidate};
 use loop_companion::scripted::{ModelRequest, Reply, Step};
 
@@ -25,6 +25,23 @@ impl RankBy {
             let place = texts.iter().position(|text| candidate.text.contains(text));
             place.map_or(0.1, |place| 0.95 - 0.5 * place as f64 / texts.len() as f64)
         }))
+    }
+}
+
+/// Says whether an agent asks that edits a work tree of its own.
+pub(crate) fn is_agent(request: &ModelRequest) -> bool {
+    request.schema.as_ref().is_some_and(|schema| !schema["properties"]["approach"].is_null())
+}
+
+/// What an agent says at its end.
+pub(crate) fn agent_report(approach: &str) -> AgentReport {
+    AgentReport {
+        approach: approach.into(),
+        justification: "It answers the open issue.".into(),
+        estimated_risk: Level::Low,
+        estimated_impact: Level::High,
+        test_change_justification: None,
+        review_notes: String::new(),
     }
 }
 
@@ -103,7 +120,8 @@ impl SequenceModel {
             Step::Evaluate => self.evaluations.next(),
             Step::Suggest => self.suggestions.next(),
             Step::Rank => self.rankings.next().or_else(|| Some(self.rank(request))),
-            Step::Other => self.others.next(),
+            // An agent that finds nothing to do: proposals of an empty change, where a test is not about agents.
+            Step::Other => self.others.next().or_else(|| is_agent(request).then(|| Reply::json(&agent_report("idle")))),
         };
         queued.unwrap_or_else(|| Reply::error(500, "script", &format!("no answer is queued for {step:?}")))
     }
