@@ -128,9 +128,9 @@ fn unusable_hint(reason: StopReason) -> &'static str {
 /// Between two iterations: end, or begin the next.
 fn between(state: &State, now: Timestamp) -> Effect {
     let done = state.iterations.len() as u32;
-    if let Some(rounds) = state.dry_rounds
-        && done >= state.rounds_before + rounds
-    {
+    let rounds = state.rounds().filter(|iteration| iteration.index > state.rounds_before).count() as u32;
+    let all_asked_for = state.rounds_asked.is_some_and(|asked| rounds >= asked);
+    if state.dry_run && all_asked_for {
         let ready = state.iterations.last().map_or(0, |iteration| iteration.ready().len());
         return Effect::Stop {
             reason: None,
@@ -144,16 +144,21 @@ fn between(state: &State, now: Timestamp) -> Effect {
     if let Some(stop) = convergence(state) {
         return stop;
     }
-    if state.used.iterations >= state.plan.budget.max_iterations {
-        return if closing_evaluation_pays(state) {
-            Effect::StartIteration { index: done + 1, closing: true }
+    let used_up = state.used.iterations >= state.plan.budget.max_iterations;
+    if used_up || all_asked_for {
+        if closing_evaluation_pays(state) {
+            return Effect::StartIteration { index: done + 1, closing: true };
+        }
+        let what = if used_up {
+            format!("All {} iterations of the budget are used", state.used.iterations)
         } else {
-            stop(
-                StopReason::BudgetIterations,
-                format!("All {} iterations of the budget are used and the goal is not proven.", state.used.iterations),
-                "look at `result`; go on with `iterate -n N` or `resume --max-iter N`",
-            )
+            format!("The {rounds} iterations asked for have run")
         };
+        return stop(
+            StopReason::BudgetIterations,
+            format!("{what} and the goal is not proven."),
+            "look at `result`; go on with `iterate -n N` or `resume --max-iter N`",
+        );
     }
     Effect::StartIteration { index: done + 1, closing: false }
 }
@@ -327,7 +332,7 @@ fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
 fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect> {
     let ready = iteration.ready();
     let must_rank = |count: usize| count > 1 && iteration.ranking.is_none() && !iteration.gave_up(CallKind::Rank);
-    if state.dry_rounds.is_some() {
+    if state.dry_run {
         return must_rank(ready.len()).then(|| ask(state, CallKind::Rank, now));
     }
     if tries_before_rank(state, ready.len()) {
@@ -476,18 +481,26 @@ fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
     provable.then_some(Effect::Prove)
 }
 
-/// Says whether this round's proposals are made by agents: where asked, or where diffs have just led nowhere.
+/// Says whether this round's proposals are made by agents: where asked, or after a round without a patch that applies.
+/// Patches that apply and do not help, or that the guards refuse, are no fault of their form.
 fn proposes_by_agents(state: &State, iteration: &Iteration) -> bool {
     match state.plan.method.propose {
         Propose::Agent => true,
         Propose::Diff => false,
         Propose::Auto => {
-            let before: Vec<&Iteration> =
-                state.rounds().rev().filter(|earlier| earlier.index < iteration.index).take(2).collect();
-            let unusable = before.first().is_some_and(|last| !last.accepted && last.ready().is_empty());
-            unusable || (before.len() == 2 && before.iter().all(|earlier| !earlier.accepted))
+            let last = state.rounds().rev().find(|earlier| earlier.index < iteration.index);
+            last.is_some_and(|last| !last.infrastructure_failed() && nothing_applied(last))
         }
     }
+}
+
+/// Says whether a round brought no patch that applies to the tree.
+fn nothing_applied(iteration: &Iteration) -> bool {
+    iteration.candidates.as_ref().is_some_and(|candidates| {
+        candidates
+            .iter()
+            .all(|candidate| matches!(candidate.prepared, Some(Prepared::Refused { code: Code::DoesNotApply, .. })))
+    })
 }
 
 /// Sets the round's agents to work, or does what their common failure calls for. One that fails beside others that

@@ -251,8 +251,10 @@ pub enum Event {
     },
     /// A loop that had stopped goes on.
     Reopened {
-        /// Rounds that only propose and rank, or `None` for real ones.
-        dry_rounds: Option<u32>,
+        /// How many rounds are asked for, or `None` for as many as the budget holds.
+        rounds: Option<u32>,
+        /// Whether they only propose and rank.
+        dry_run: bool,
     },
     /// The user's own edits under an in-place loop became part of it. `own_tree` is what the work tree goes back to
     /// where the loop ends without its goal: the seed with those edits.

@@ -232,8 +232,10 @@ pub struct State {
     pub worker: Option<Worker>,
     /// When the present worker began; `None` where none runs as far as the journal knows.
     pub worker_since: Option<Timestamp>,
-    /// Rounds that only propose and rank, where that is what was asked.
-    pub dry_rounds: Option<u32>,
+    /// Whether rounds only propose and rank.
+    pub dry_run: bool,
+    /// How many rounds were asked for when the loop was last opened; `None` for as many as the budget holds.
+    pub rounds_asked: Option<u32>,
     /// Iterations there were when the loop was last opened.
     pub rounds_before: u32,
     pub baseline: Option<Baseline>,
@@ -279,7 +281,8 @@ impl State {
         let Event::Started(started) = &record.event else { return None };
         let started = (**started).clone();
         Some(Self {
-            dry_rounds: started.plan.dry_run.then_some(1),
+            dry_run: started.plan.dry_run,
+            rounds_asked: started.plan.dry_run.then_some(1),
             rounds_before: 0,
             plan: started.plan.clone(),
             head_tree: started.seed_tree.clone(),
@@ -397,8 +400,9 @@ impl State {
                 self.plan.codex.model.clone_from(model);
                 self.plan.codex.efforts.clone_from(efforts);
             }
-            Event::Reopened { dry_rounds } => {
-                self.dry_rounds = *dry_rounds;
+            Event::Reopened { rounds, dry_run } => {
+                self.dry_run = *dry_run;
+                self.rounds_asked = *rounds;
                 self.rounds_before = self.iterations.len() as u32;
                 if self.baseline.as_ref().is_some_and(|baseline| baseline.unusable.is_some()) {
                     self.baseline = None;
@@ -417,10 +421,12 @@ impl State {
                 self.landing = None;
                 self.finished = false;
                 self.ended_at = None;
-                self.attempt = Attempt::default();
+                // Old failures are forgiven; an answer that was paid for is still to be read.
+                self.attempt = Attempt { answer_file: self.attempt.answer_file.take(), ..Attempt::default() };
                 self.state_ids.clear();
             }
             Event::Adopted { tree, commit, own_tree, receipts } => {
+                self.attempt = Attempt::default();
                 self.head_tree.clone_from(tree);
                 self.head_commit.clone_from(commit);
                 self.own_tree = Some(own_tree.clone());
@@ -747,14 +753,13 @@ impl State {
     pub fn hopeless_fingerprints(&self) -> Vec<String> {
         let of = |iteration: &Iteration, candidate: &Candidate| match (&candidate.prepared, &candidate.trial) {
             // A duplicate is as hopeless as what it repeats, and that stands here by itself.
-            (Some(Prepared::Refused { code: Code::Duplicate, .. }), _) => None,
+            (Some(Prepared::Refused { code: Code::Duplicate, .. }) | None, _) => None,
             (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
             (Some(Prepared::Ready { fingerprint, .. }), trial) => {
                 let same_base = !iteration.accepted && iteration.tree == self.head_tree;
                 let lost = same_base && trial.as_ref().is_some_and(|trial| !trial.outcome.acceptable());
                 (lost || iteration.ended_at.is_none()).then(|| fingerprint.clone())
             }
-            (None, _) => None,
         };
         let candidates = |iteration: &'_ Iteration| -> Vec<String> {
             iteration.candidates.iter().flatten().filter_map(|candidate| of(iteration, candidate)).collect()

@@ -317,7 +317,7 @@ pub fn resume(
         }
         _ => {}
     }
-    let order = GoOn { raise: raise.clone(), dry_rounds: None, answer };
+    let order = GoOn { raise: raise.clone(), rounds: None, dry_run: false, answer };
     go_on(session, &repository, store, run, state, lock, &order, observer)
 }
 
@@ -325,7 +325,8 @@ pub fn resume(
 #[derive(Debug, Default)]
 struct GoOn {
     raise: Raise,
-    dry_rounds: Option<u32>,
+    rounds: Option<u32>,
+    dry_run: bool,
     answer: Option<TreeAnswer>,
 }
 
@@ -374,8 +375,8 @@ fn go_on(
     if let Some(answer) = order.answer {
         runtime.answer_changed_tree(answer)?;
     }
-    if ended || stopped || order.dry_rounds.is_some() {
-        runtime.emit(Event::Reopened { dry_rounds: order.dry_rounds })?;
+    if ended || stopped || order.rounds.is_some() {
+        runtime.emit(Event::Reopened { rounds: order.rounds, dry_run: order.dry_run })?;
     }
     let state = runtime.run()?;
     Ok(Ended { state, signal: stop.signal() })
@@ -403,9 +404,9 @@ pub fn iterate(
         .into());
     }
     let used = state.used.iterations;
-    let target = used + count;
+    let target = state.plan.budget.max_iterations.saturating_add(count);
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
-    let order = GoOn { raise, dry_rounds: dry_run.then_some(count), answer: None };
+    let order = GoOn { raise, rounds: Some(count), dry_run, answer: None };
     let ended = go_on(session, &repository, store, run, state, lock, &order, observer)?;
     let ran = ended.state.used.iterations - used;
     let met = matches!(

@@ -315,7 +315,7 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
         head_tree: state.head_tree.clone(),
         place: state.baseline.as_ref().map(|baseline| baseline.place.kind),
         where_reason: state.baseline.as_ref().and_then(|baseline| baseline.place.reason.clone()),
-        dry_run: state.dry_rounds.is_some(),
+        dry_run: state.dry_run,
         model: state.plan.codex.model.clone(),
         effort: state.plan.codex.effort(CallKind::Evaluate).to_owned(),
         checks: ChecksReport {

@@ -52,6 +52,25 @@ impl std::fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
+/// Says whether a journal exists and is more than the torn beginning of its first event.
+pub(super) fn has_begun(path: &Path) -> bool {
+    const FIRST: &[u8] = b"{\"seq\":1,";
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    // Ends at the first line's end, or at once where it is no first line of ours: what that is, the reader says.
+    loop {
+        match std::io::Read::read(&mut file, &mut chunk) {
+            Ok(0) => return !FIRST.starts_with(&bytes[..bytes.len().min(FIRST.len())]),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(_) => return true,
+        }
+        if bytes.contains(&b'\n') || (bytes.len() >= FIRST.len() && !bytes.starts_with(FIRST)) {
+            return true;
+        }
+    }
+}
+
 /// Reads a journal. A last line without its newline, or one that does not parse, is torn and left out; any other line
 /// that does not parse makes the journal corrupt.
 pub fn read_journal(path: &Path) -> Result<Journal, JournalError> {
@@ -235,6 +254,23 @@ mod tests {
     fn a_newer_format_is_told_apart_from_a_corrupt_one() {
         let line = b"{\"seq\":1,\"at\":\"2026-01-01T00:00:00Z\",\"event\":{\"type\":\"started\",\"format\":99}}\n";
         assert!(matches!(parse(Path::new("j"), line), Err(JournalError::Newer { format: 99, .. })));
+    }
+
+    #[test]
+    fn a_journal_begins_with_its_first_whole_event_and_garbage_is_not_hidden() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        assert!(!has_begun(&path));
+        for (bytes, begun) in [
+            (&b""[..], false),
+            (b"{\"se", false),
+            (b"{\"seq\":1,\"at\"", false),
+            (b"{\"seq\":1}\n", true),
+            (b"garbage", true),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(has_begun(&path), begun, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Store {
         lock::holder(&self.dir.join("lock"))
     }
 
-    /// Returns the ids of all runs, oldest first.
+    /// Returns the ids of all runs, oldest first. One whose first event is not whole yet has not begun, and is none.
     pub fn runs(&self) -> anyhow::Result<Vec<String>> {
         let dir = self.dir.join("runs");
         let entries = match std::fs::read_dir(&dir) {
@@ -72,7 +72,7 @@ impl Store {
         };
         let mut ids: Vec<String> = entries
             .filter_map(Result::ok)
-            .filter(|entry| entry.path().join("events.jsonl").is_file())
+            .filter(|entry| journal::has_begun(&entry.path().join("events.jsonl")))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         ids.sort();
