@@ -482,8 +482,9 @@ fn proposes_by_agents(state: &State, iteration: &Iteration) -> bool {
         Propose::Agent => true,
         Propose::Diff => false,
         Propose::Auto => {
-            let before: Vec<&Iteration> =
-                state.rounds().rev().filter(|earlier| earlier.index < iteration.index).take(2).collect();
+            // Rounds that Codex itself failed say nothing about diffs.
+            let judged = |earlier: &&Iteration| earlier.index < iteration.index && !earlier.infrastructure_failed();
+            let before: Vec<&Iteration> = state.rounds().rev().filter(judged).take(2).collect();
             let unusable = before.first().is_some_and(|last| !last.accepted && last.ready().is_empty());
             unusable || (before.len() == 2 && before.iter().all(|earlier| !earlier.accepted))
         }
