@@ -747,14 +747,13 @@ impl State {
     pub fn hopeless_fingerprints(&self) -> Vec<String> {
         let of = |iteration: &Iteration, candidate: &Candidate| match (&candidate.prepared, &candidate.trial) {
             // A duplicate is as hopeless as what it repeats, and that stands here by itself.
-            (Some(Prepared::Refused { code: Code::Duplicate, .. }), _) => None,
+            (Some(Prepared::Refused { code: Code::Duplicate, .. }) | None, _) => None,
             (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
             (Some(Prepared::Ready { fingerprint, .. }), trial) => {
                 let same_base = !iteration.accepted && iteration.tree == self.head_tree;
                 let lost = same_base && trial.as_ref().is_some_and(|trial| !trial.outcome.acceptable());
                 (lost || iteration.ended_at.is_none()).then(|| fingerprint.clone())
             }
-            (None, _) => None,
         };
         let candidates = |iteration: &'_ Iteration| -> Vec<String> {
             iteration.candidates.iter().flatten().filter_map(|candidate| of(iteration, candidate)).collect()

@@ -234,10 +234,9 @@ impl<'a> Runtime<'a> {
             self.face.remove("loop.pid");
         } else if let Some(worker) = &self.state.worker
             && let Ok(bytes) = serde_json::to_vec(worker)
+            && self.face.read("loop.pid").as_deref() != Some(&bytes[..])
         {
-            if self.face.read("loop.pid").as_deref() != Some(&bytes[..]) {
-                let _ = self.face.write("loop.pid", &bytes);
-            }
+            let _ = self.face.write("loop.pid", &bytes);
         }
         if let Some(line) = line {
             if !self.face.path("progress.log").exists()

@@ -153,9 +153,8 @@ pub(crate) fn refused(run: Run, code: i32, name: &str) -> (String, String) {
     let run = run.expect_code(code);
     let document = run.json();
     assert_eq!((&document["error"]["code"], &document["schemaVersion"]), (&name.into(), &1.into()), "{document:#}");
-    let text = |key: &str| {
-        document["error"][key].as_str().map(String::from).unwrap_or_else(|| panic!("no {key} in {document:#}"))
-    };
+    let text =
+        |key: &str| document["error"][key].as_str().map_or_else(|| panic!("no {key} in {document:#}"), String::from);
     (text("message"), text("hint"))
 }
 
