@@ -320,16 +320,16 @@ fn an_agent_that_had_answered_when_the_worker_died_is_not_asked_again_and_its_ed
 }
 
 #[test]
-fn agents_take_over_after_a_round_of_diffs_that_led_nowhere() {
+fn agents_take_over_after_a_round_of_diffs_of_which_none_applied() {
     let server = ScriptedServer::start(move |request| match request.step() {
         Step::Evaluate => {
             let open = vec![issue("sum", "it subtracts", "sum.js")];
             Reply::json(&evaluation(Verdict::InProgress, 0.5, open))
         }
         Step::Suggest => {
-            let cheat = "--- a/test/sum.test.js\n+++ b/test/sum.test.js\n@@ -6 +6 @@\n-  assert.equal(sum(2, 3), \
-                         5);\n+  assert.equal(sum(2, 3), -1);\n";
-            Reply::json(&crate::common::suggestion([("cheat", cheat)]))
+            let from_memory = "--- a/sum.js\n+++ b/sum.js\n@@ -1 +1 @@\n-module.exports = (x, y) => \
+                               minus(x, y);\n+module.exports = (x, y) => plus(x, y);\n";
+            Reply::json(&crate::common::suggestion([("from-memory", from_memory)]))
         }
         _ if request.has_function_output => Reply::json(&agent_report("Add instead of subtract.")),
         _ => Reply::exec_command(RIGHT),
