@@ -163,7 +163,7 @@ fn every_reporting_command_prints_one_document_that_fits_its_schema() {
     let one = ground.fits("iterate -n 1", 0, "loop-state");
     assert_eq!(one["stopReason"], "budget-iterations");
     assert_eq!(ground.fits("model gpt-5.5 high", 0, "model")["effort"], "high");
-    let met = ground.fits("resume --max-iter 9", 0, "loop-state");
+    let met = ground.fits("resume --max-iter 29", 0, "loop-state");
     assert_eq!((&met["stopReason"], &met["proof"]["level"]), (&json!("goal-met"), &json!("measured")));
 
     let status = ground.fits("status", 0, "loop-state");
