@@ -200,7 +200,8 @@ pub struct Preflight {
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Empty or new folder for the sample repository [default: a new temporary folder]
-    pub dir: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -212,6 +213,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_demo_takes_a_folder_of_its_own_and_not_the_one_to_work_in() {
+        let folder = |arguments: &[&str]| match Arguments::try_parse_from(arguments).unwrap().command {
+            Command::Demo(demo) => demo.folder,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(folder(&["loop-companion", "demo"]), None);
+        assert_eq!(folder(&["loop-companion", "-C", "x", "demo"]), None);
+        assert_eq!(folder(&["loop-companion", "demo", "d"]), Some("d".into()));
     }
 
     #[test]

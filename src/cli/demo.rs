@@ -22,7 +22,7 @@ use crate::scripted::ScriptedServer;
 
 /// Plays the demo.
 pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Result<u8> {
-    let home = folder(arguments.dir.as_deref(), session)?;
+    let home = folder(arguments.folder.as_deref(), session)?;
     let repository = home.join("library-fines");
     let codex_home = home.join("codex-home");
     eprintln!("Sample repository: {}", repository.display());
