@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::error::Failure;
-use crate::operations::Options;
+use crate::operations::{Options, ReviewSettings};
 
 /// Name of the repository's configuration file, at the work-tree root.
 pub const REPOSITORY_FILE: &str = ".cloop.toml";
@@ -31,6 +31,14 @@ pub struct Environment {
     pub user_file: Option<PathBuf>,
     /// The user's cache folder.
     pub cache: PathBuf,
+    /// The user's folder for state that outlives a restart.
+    pub state: PathBuf,
+    /// `CODEX_TIMEOUT`: seconds a review may take.
+    pub codex_timeout: Option<String>,
+    /// `CODEX_REVIEW_LOG`: file that takes a line for each review.
+    pub review_log: Option<PathBuf>,
+    /// The host's session, as Claude Code or Codex names it.
+    pub host_session: Option<String>,
     /// `CODEX_HOME`, or its default.
     pub codex_home: Option<PathBuf>,
     /// Whether `OPENAI_API_KEY` and `CODEX_API_KEY` are set.
@@ -58,7 +66,19 @@ impl Environment {
             .filter(|path| path.is_absolute())
             .or_else(|| under_home(cache_default))
             .unwrap_or_else(std::env::temp_dir);
+        let state = variable("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| under_home(".local/state"))
+            .unwrap_or_else(|| cache.clone());
+        let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
         Self {
+            state,
+            codex_timeout: text("CODEX_TIMEOUT"),
+            review_log: variable("CODEX_REVIEW_LOG").map(PathBuf::from),
+            host_session: ["CLOOP_SESSION", "CLAUDE_CODE_SESSION_ID", "CODEX_SESSION_ID", "CODEX_THREAD_ID"]
+                .into_iter()
+                .find_map(text),
             codex_bin: variable("LOOP_CODEX_BIN").map(PathBuf::from),
             path: variable("PATH"),
             user_file: config.map(|config| config.join("cloop").join("config.toml")),
@@ -83,6 +103,17 @@ pub fn with_files(typed: Options, root: &Path, environment: &Environment) -> any
         None => Options::default(),
     };
     Ok(typed.or(repository).or(user))
+}
+
+/// Returns what the user's file says of reviews, as far as the repository's does not say less.
+///
+/// Returns a usage error that names file and line if a file cannot be read as configuration.
+pub fn review_settings(root: &Path, environment: &Environment) -> anyhow::Result<ReviewSettings> {
+    let user = match &environment.user_file {
+        Some(path) => read_file(path)?.review,
+        None => ReviewSettings::default(),
+    };
+    Ok(ReviewSettings::of(user, read_file(&root.join(REPOSITORY_FILE))?.review))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Options> {

@@ -20,6 +20,12 @@ pub enum ExitCode {
     State = 5,
     /// Codex is unavailable.
     Codex = 6,
+    /// A review said NO-GO.
+    NoGo = 10,
+    /// A review said MODIFY.
+    Modify = 11,
+    /// No review took place.
+    Unavailable = 12,
     /// A fault of this program.
     Internal = 70,
     /// `wait` ran out of time.

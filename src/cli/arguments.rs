@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::operations::{Options, Span};
+use crate::review::{DecisionKind, Kind, Stakes};
 
 /// Drive the Codex CLI round a measured loop until the goal is proven
 #[derive(Debug, Parser)]
@@ -49,6 +50,10 @@ pub enum Command {
     Preflight(Preflight),
     /// Propose check commands, with the evidence for each
     Detect,
+    /// Ask Codex for a verdict on a decision: GO, NO-GO or MODIFY
+    Review(Box<Review>),
+    /// Serve the tools of this program over the Model Context Protocol, on standard input and output
+    Mcp,
     /// Watch a whole loop on a sample repository, without an account
     Demo(Demo),
 }
@@ -194,6 +199,116 @@ pub struct Preflight {
     /// Accept uncommitted changes
     #[arg(long)]
     pub allow_dirty: bool,
+}
+
+/// Asks for a review.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Review {
+    #[command(subcommand)]
+    pub command: Option<ReviewCommand>,
+    /// What is asked, in words; `-` reads standard input
+    #[arg(value_name = "PROMPT")]
+    pub words: Vec<String>,
+    /// What the review is about [default: by what is given; a prompt alone is sent as it is]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<Kind>,
+    /// Name of the record [default: the first words]
+    #[arg(long, value_name = "T")]
+    pub topic: Option<String>,
+    /// The question
+    #[arg(long, value_name = "Q")]
+    pub question: Option<String>,
+    /// An option to be put in order; may be given several times
+    #[arg(long, value_name = "O")]
+    pub option: Vec<String>,
+    /// What is worrying
+    #[arg(long, value_name = "C")]
+    pub concern: Option<String>,
+    /// What is proposed
+    #[arg(long, value_name = "P")]
+    pub proposed: Option<String>,
+    /// A fact to know; may be given several times
+    #[arg(long, value_name = "K=V")]
+    pub context: Vec<String>,
+    /// File to show, with line numbers; may be given several times
+    #[arg(long, value_name = "P")]
+    pub file: Vec<PathBuf>,
+    /// Show what changed since BASE [default: HEAD]
+    #[arg(long, value_name = "BASE", num_args = 0..=1, default_missing_value = "")]
+    pub diff: Option<String>,
+    /// File that is put in front of the question
+    #[arg(long, value_name = "P", hide_short_help = true)]
+    pub agent_file: Option<PathBuf>,
+    /// Reasoning effort [default: high]
+    #[arg(long, value_name = "E")]
+    pub effort: Option<String>,
+    /// Codex model
+    #[arg(long, short = 'm', value_name = "M")]
+    pub model: Option<String>,
+    /// Longest wait [default: CODEX_TIMEOUT, or 300s]
+    #[arg(long, value_name = "D")]
+    pub timeout: Option<Span>,
+    /// File that takes the verdict, for a reader; written only on an answer
+    #[arg(long, short = 'o', value_name = "F")]
+    pub output: Option<PathBuf>,
+    /// File with variables for Codex, such as CODEX_API_KEY
+    #[arg(long, value_name = "P", hide_short_help = true)]
+    pub env_file: Option<PathBuf>,
+    /// Ask even where the same was answered before
+    #[arg(long)]
+    pub fresh: bool,
+    /// Most reviews a day and a session [default: 50 and 10]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub max_reviews: Option<u32>,
+}
+
+/// What there is about reviews besides asking for one.
+#[derive(Debug, Subcommand)]
+pub enum ReviewCommand {
+    /// List the reviews held here
+    List,
+    /// Show a review again
+    Show {
+        /// Its name, or the beginning of it
+        id: String,
+    },
+    /// Count reviews, verdicts, tokens and costs
+    Stats,
+    /// Say whether a decision is worth a review
+    Policy(Policy),
+    /// Switch the review of every turn's changes, or show the switch
+    Gate {
+        /// On or off
+        switch: Option<Switch>,
+    },
+}
+
+/// Says whether a review is due.
+#[derive(Debug, Args)]
+pub struct Policy {
+    /// What the decision is about
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Kind,
+    /// How sure you are, from 0 to 1
+    #[arg(long, value_name = "C")]
+    pub confidence: f64,
+    /// What hangs on it
+    #[arg(long, value_name = "S")]
+    pub stakes: Stakes,
+    /// How many options there are [default: unknown]
+    #[arg(long, value_name = "N")]
+    pub options: Option<u32>,
+    /// What sort of decision it is, where that settles it
+    #[arg(long, value_name = "D")]
+    pub decision: Option<DecisionKind>,
+}
+
+/// A switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 /// Plays a whole loop.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, Start, Status, Stop, Wait};
-use super::{demo, output, terminal};
+use super::{demo, output, review, terminal};
 use crate::engine::{StopReason, TreeAnswer};
 use crate::error::Failure;
 use crate::operations::{self, Action, Ended, Goal, Options, PlanReport, PlanRequest, Raise, Session};
@@ -49,6 +49,8 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         }
         Command::Preflight(preflight) => run_preflight(&preflight, session, json),
         Command::Detect => run_detect(session, json),
+        Command::Review(arguments) => review::run(&arguments, session, json),
+        Command::Mcp => crate::mcp::serve(session.clone()).map(|()| 0),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
     }
 }
@@ -66,7 +68,7 @@ struct StdinArguments {
     yes: bool,
 }
 
-fn read_stdin(what: &str) -> anyhow::Result<String> {
+pub(super) fn read_stdin(what: &str) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("read standard input")?;
     text_of(bytes, what)

@@ -6,6 +6,7 @@ mod arguments;
 mod commands;
 mod demo;
 mod output;
+mod review;
 mod terminal;
 
 use std::ffi::OsString;

@@ -29,6 +29,11 @@ pub fn ranking() -> Value {
     strict_schema::<Ranking>()
 }
 
+/// Returns the schema of a reviewer's answer.
+pub fn review_answer() -> Value {
+    strict_schema::<crate::review::Answer>()
+}
+
 /// Keywords of the strict subset. Lengths are left out: reports about them differ.
 const KEYWORDS: [&str; 15] = [
     "type",
@@ -112,12 +117,13 @@ mod tests {
 
     use super::*;
 
-    fn all() -> [(&'static str, Value); 4] {
+    fn all() -> [(&'static str, Value); 5] {
         [
             ("agent-report", agent_report()),
             ("evaluation", evaluation()),
             ("proposals", proposals()),
             ("ranking", ranking()),
+            ("review-answer", review_answer()),
         ]
     }
 

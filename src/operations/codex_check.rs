@@ -121,6 +121,11 @@ impl CodexReport {
         ))
     }
 
+    /// Returns the efforts a model is listed with, or `None` where nothing is known.
+    pub fn known_efforts(&self, model: Option<&str>) -> Option<Vec<String>> {
+        self.catalog.efforts(model)
+    }
+
     /// Checks every effort against what the model lists.
     ///
     /// Returns a usage error that names the efforts there are.

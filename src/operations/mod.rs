@@ -5,6 +5,7 @@ mod bringing;
 mod codex_check;
 mod options;
 mod planning;
+mod review;
 mod running;
 mod tidying;
 mod viewing;
@@ -17,6 +18,10 @@ pub use codex_check::{Account, CodexReport};
 pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
+};
+pub use review::{
+    GateReport, ReviewList, ReviewRequest, ReviewRow, ReviewSettings, ReviewStats, SessionTally, Watch, review,
+    review_gate, review_list, review_policy, review_show, review_stats, set_review_gate,
 };
 pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
 pub use tidying::{PruneReport, StopReport, history, prune, stats, stop};

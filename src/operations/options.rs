@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ReviewSettings;
 use crate::plan::{AllowChange, CallKind, Land, ProofLevel, Propose, TrialOrder, Where};
 
 /// A length of time as typed: `90` (seconds), `300s`, `10m`, `1h 30m`.
@@ -223,6 +224,10 @@ pub struct Options {
     /// MCP server of the Codex configuration that stays on
     #[arg(long, value_name = "NAME", help_heading = CODEX, hide_short_help = true)]
     pub codex_mcp: Vec<String>,
+
+    /// What the configuration says of reviews; a start takes no notice of it.
+    #[arg(skip)]
+    pub review: ReviewSettings,
 }
 
 impl Options {
@@ -266,6 +271,8 @@ impl Options {
             effort: self.effort.or(defaults.effort),
             profile: self.profile.or(defaults.profile),
             codex_mcp: list(self.codex_mcp, defaults.codex_mcp),
+            // The two files are weighed against each other where a review is asked for.
+            review: ReviewSettings::default(),
         }
     }
 }

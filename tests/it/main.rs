@@ -12,6 +12,8 @@ mod demo;
 mod harness;
 mod kill;
 mod lifecycle;
+mod mcp;
 mod reference;
+mod review;
 mod schemas;
 mod trust;

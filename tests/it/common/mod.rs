@@ -19,4 +19,4 @@ pub(crate) use repo::{Repo, tree_fingerprint};
 pub(crate) use run::{Run, Running};
 pub(crate) use scene::Scene;
 pub(crate) use sequence::{RankBy, SequenceModel, agent_report, is_agent};
-pub(crate) use tools::{codex_bin, python_env};
+pub(crate) use tools::{codex_bin, mcp_python, python_env};

@@ -65,20 +65,31 @@ fn native_codex(tests: &Path) -> Option<PathBuf> {
 
 /// Returns a `PATH` whose first folder holds a Python with the packages of `tests/requirements.txt`.
 pub(crate) fn python_env() -> OsString {
+    let venv = python_with("requirements.txt", ".venv");
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(venv.join("bin")).chain(std::env::split_paths(&rest))).unwrap()
+}
+
+/// Returns a Python with the official MCP SDK.
+pub(crate) fn mcp_python() -> PathBuf {
+    python_with("requirements-mcp.txt", ".venv-mcp").join("bin/python")
+}
+
+/// Returns the environment `tests/<folder>` with the packages of `tests/<requirements>`, made where missing.
+fn python_with(requirements: &str, folder: &str) -> PathBuf {
     let tests = tests_dir();
-    let venv = tests.join(".venv");
+    let venv = tests.join(folder);
     alone("pip", || {
-        let wanted = fs::read_to_string(tests.join("requirements.txt")).expect("read tests/requirements.txt");
+        let wanted = fs::read_to_string(tests.join(requirements)).expect("read the list of Python packages");
         // Written last, so a half-made environment is made again.
         let marker = venv.join("requirements.installed");
         if fs::read_to_string(&marker).ok().as_deref() != Some(&wanted) {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
             run(Command::new(venv.join("bin/python"))
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-                .arg(tests.join("requirements.txt")));
+                .arg(tests.join(requirements)));
             fs::write(&marker, &wanted).expect("write the marker of the Python environment");
         }
     });
-    let rest = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths(std::iter::once(venv.join("bin")).chain(std::env::split_paths(&rest))).unwrap()
+    venv
 }

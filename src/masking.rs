@@ -1,0 +1,229 @@
+//! Takes secrets out of whatever is kept or shown: keys, tokens, private keys, bearer headers, lines of `.env` files.
+//!
+//! Pure. It errs on the side of masking: a record with one word too few can still be read, one with a key too many
+//! cannot be taken back. What is sent to Codex is not its business.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+/// What stands where a secret stood.
+pub const MASK: &str = "[masked]";
+
+/// Shortest literal that is masked wherever it stands; shorter ones are parts of ordinary words.
+const MIN_LITERAL_CHARS: usize = 6;
+
+/// Most literals kept: a `.env` file has dozens of lines.
+const MAX_LITERALS: usize = 500;
+
+/// Patterns whose first group, where they have one, stays.
+const PATTERNS: [&str; 16] = [
+    // Private key blocks, also cut off, indented, numbered or part of a diff.
+    r"()-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*-----|\z)",
+    // URLs with credentials.
+    r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@",
+    // Authorization and key headers, then bearer tokens wherever they stand.
+    r#"(?i)(\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:(?:bearer|basic|digest|token|aws4-hmac-sha256)\s+)?)[^\s"',]+[^\n"']*"#,
+    r#"(?i)(\b(?:x-api-key|api-key|x-auth-token|x-amz-security-token|set-cookie|cookie)["']?\s*:\s*["']?)[^\s"'][^\n"']*"#,
+    r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}",
+    // Tokens that say what they are.
+    r"()\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[0-9A-Z]{12,}\b",
+    r"()\bsk-[A-Za-z0-9_-]{12,}",
+    r"()\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})",
+    r"()\b(?:glpat-[A-Za-z0-9_-]{16,}|npm_[A-Za-z0-9]{20,}|hf_[A-Za-z0-9]{20,}|pypi-[A-Za-z0-9_-]{30,}|dop_v1_[a-f0-9]{40,})",
+    r"()\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+    r"()\bAIza[0-9A-Za-z_-]{30,}",
+    r"()\b(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}",
+    r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
+    // Variables of an environment, named in capitals.
+    r#"(\b[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|AUTH|DSN|SALT|PRIVATE)[A-Z0-9_]*["']?[ \t]*[:=][ \t]*)(?:"[^"\n]+"|'[^'\n]+'|[^\s"'`]+)"#,
+    // Names in small letters, with a literal.
+    r#"(?i)(\b[a-z0-9_.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|client[_-]?secret|private[_-]?key|credentials?)[a-z0-9_]*["']?[ \t]*(?::|=|=>|:=)[ \t]*)(?:"[^"\n]{4,}"|'[^'\n]{4,}'|[A-Za-z0-9+/=_.!@#$%^&*~-]{8,})"#,
+    // A secret key of AWS beside its usual names.
+    r#"(?i)(\baws[a-z0-9_ ]*["']?\s*[:=]\s*["']?)[A-Za-z0-9/+]{40}\b"#,
+];
+
+#[expect(clippy::expect_used, reason = "the patterns are constants, compiled by every test of this module")]
+static RULES: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| PATTERNS.iter().map(|pattern| Regex::new(pattern).expect("a pattern of ours")).collect());
+
+/// Masks what looks like a secret, and the literals it was told of.
+#[derive(Debug, Clone, Default)]
+pub struct Masker {
+    /// Longest first, so that no part of one is left over.
+    literals: Vec<String>,
+}
+
+impl Masker {
+    /// Returns a masker that knows these secrets besides the patterns.
+    pub fn new(literals: impl IntoIterator<Item = String>) -> Self {
+        let mut kept: BTreeSet<String> = BTreeSet::new();
+        for literal in literals {
+            let literal = literal.trim();
+            if literal.chars().count() >= MIN_LITERAL_CHARS && !is_plain(literal) && kept.len() < MAX_LITERALS {
+                kept.insert(literal.to_owned());
+            }
+        }
+        let mut literals: Vec<String> = kept.into_iter().collect();
+        literals.sort_by_key(|literal| std::cmp::Reverse(literal.len()));
+        Self { literals }
+    }
+
+    /// Returns the text without its secrets.
+    pub fn text(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        for literal in &self.literals {
+            if masked.contains(literal.as_str()) {
+                masked = masked.replace(literal.as_str(), MASK);
+            }
+        }
+        for rule in RULES.iter() {
+            if rule.is_match(&masked) {
+                masked = rule
+                    .replace_all(&masked, |found: &Captures<'_>| {
+                        let kept = found.get(1).map_or("", |kept| kept.as_str());
+                        // What ends the pattern ends the text that is left.
+                        let end = if found[0].ends_with('@') { "@" } else { "" };
+                        format!("{kept}{MASK}{end}")
+                    })
+                    .into_owned();
+            }
+        }
+        masked
+    }
+
+    /// Masks every text in a JSON value, its keys left alone.
+    pub fn value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.text(text),
+            Value::Array(list) => list.iter_mut().for_each(|inner| self.value(inner)),
+            Value::Object(map) => map.values_mut().for_each(|inner| self.value(inner)),
+            _ => {}
+        }
+    }
+}
+
+/// Says whether a value is so common that masking it would garble ordinary text.
+fn is_plain(value: &str) -> bool {
+    let word = value.chars().all(|c| c.is_ascii_lowercase());
+    word || value.parse::<f64>().is_ok() || matches!(value, "localhost" | "127.0.0.1" | "0.0.0.0" | "production")
+}
+
+/// Returns the pairs of a `.env` file: `export` and quotes taken away, comments and blank lines left out.
+pub fn env_pairs(text: &str) -> Vec<(String, String)> {
+    text.lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            if line.starts_with('#') {
+                return None;
+            }
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            let (name, value) = line.split_once('=')?;
+            let name = name.trim();
+            let known = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let value = value.trim();
+            let quoted = ['"', '\''].into_iter().find_map(|quote| {
+                let inner = value.strip_prefix(quote)?;
+                inner.find(quote).map(|end| inner[..end].to_owned())
+            });
+            let value = quoted.unwrap_or_else(|| value.split(" #").next().unwrap_or_default().trim().to_owned());
+            known.then(|| (name.to_owned(), value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text and the secret in it.
+    fn secrets() -> Vec<(String, String)> {
+        let key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let pem = "MIIEpAIBAAKCAQEAvhR3Q1n8Yt0yXb2Zq7";
+        [
+            ("key AKIAIOSFODNN7EXAMPLE here".to_owned(), "AKIAIOSFODNN7EXAMPLE"),
+            (format!("aws_secret_access_key = {key}"), key),
+            (format!("+AWS_SECRET_ACCESS_KEY={key}"), key),
+            ("use sk-proj-abcDEF0123456789abcDEF0123".to_owned(), "sk-proj-abcDEF0123456789abcDEF0123"),
+            ("sk-ant-api03-abcdefghijkl".to_owned(), "sk-ant-api03-abcdefghijkl"),
+            ("token ghp_0123456789abcdefABCDEF0123456789abcd".to_owned(), "ghp_0123456789abcdefABCDEF0123456789abcd"),
+            ("github_pat_11ABCDEFG0123456789_abcdef".to_owned(), "github_pat_11ABCDEFG0123456789_abcdef"),
+            (format!("-----BEGIN RSA PRIVATE KEY-----\n{pem}\n-----END RSA PRIVATE KEY-----\nafter"), pem),
+            (format!("   1 | -----BEGIN PRIVATE KEY-----\n   2 | {pem}"), pem),
+            (format!("\"-----BEGIN OPENSSH PRIVATE KEY-----\\n{pem}\\n-----END OPENSSH PRIVATE KEY-----\""), pem),
+            ("Authorization: Bearer abc.def-ghi_0123".to_owned(), "abc.def-ghi_0123"),
+            ("curl -H 'authorization: Basic dXNlcjpwYXNz'".to_owned(), "dXNlcjpwYXNz"),
+            ("sent bearer 0123456789abcdef".to_owned(), "0123456789abcdef"),
+            ("X-Api-Key: 9f8e7d6c5b4a".to_owned(), "9f8e7d6c5b4a"),
+            ("  12 | export DB_PASSWORD=hunter2".to_owned(), "hunter2"),
+            ("+SESSION_SECRET='two words here'".to_owned(), "two words here"),
+            ("\"api_key\": \"q1w2e3r4t5y6\"".to_owned(), "q1w2e3r4t5y6"),
+            ("password: correct-horse-9".to_owned(), "correct-horse-9"),
+            ("postgres://app:s3cr3t@db/x".to_owned(), "s3cr3t"),
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc123-_x".to_owned(),
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc123-_x",
+            ),
+        ]
+        .map(|(text, secret)| (text, secret.to_owned()))
+        .to_vec()
+    }
+
+    #[test]
+    fn every_kind_of_secret_is_masked_and_what_is_round_it_stays() {
+        let masker = Masker::default();
+        for (text, secret) in secrets() {
+            let masked = masker.text(&text);
+            assert!(!masked.contains(&secret) && masked.contains(MASK), "{text} → {masked}");
+            assert_eq!(masker.text(&masked), masked, "masking twice changes nothing");
+        }
+        assert_eq!(masker.text("export A_TOKEN=abc cmd --x"), "export A_TOKEN=[masked] cmd --x");
+        assert_eq!(masker.text("postgres://app:s3cr3t@db/x"), "postgres://app:[masked]@db/x");
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        let masker = Masker::default();
+        for text in [
+            "Is the token budget of 4000 enough? The key idea: pass by reference.",
+            "let token = next_token(&mut lexer);",
+            "fn password_field(&self) -> Option<&str> {",
+            "tokens: 1200, max_tokens = 4096",
+            "the author wrote: begin with the basics",
+            "risk-averse, task-list, sk-learn",
+            "commit 0123456789abcdef0123456789abcdef01234567",
+            "https://example.org:8080/a@b",
+        ] {
+            assert_eq!(masker.text(text), text);
+        }
+    }
+
+    #[test]
+    fn literals_are_masked_wherever_they_stand_unless_they_are_common_words() {
+        let masker = Masker::new(["Zq7-rare-value", "production", "abc", "8080.000"].map(str::to_owned));
+        assert_eq!(masker.text("x=Zq7-rare-value in production abc 8080.000"), "x=[masked] in production abc 8080.000");
+    }
+
+    #[test]
+    fn env_files_are_read_as_shells_read_them() {
+        let text = "# c\nA=1\nexport B=\"x y\" # z\nC='q'\n\nnot a pair\nD=plain # note\nE F=1\n";
+        let pairs = env_pairs(text);
+        let expected = [("A", "1"), ("B", "x y"), ("C", "q"), ("D", "plain")];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_secret_is_masked_in_any_surroundings(
+            before in "[a-z \n\"'=:|+-]{0,20}",
+            after in "[ \n\"',;)]{1,3}[a-z]{0,9}",
+            which in 0..20usize,
+        ) {
+            let (text, secret) = secrets()[which].clone();
+            let masked = Masker::default().text(&format!("{before} {text}{after}"));
+            assert!(!masked.contains(&secret), "{masked}");
+        }
+    }
+}
