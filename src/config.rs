@@ -54,6 +54,11 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Says whether this process runs inside one that a loop started.
+pub fn within_a_loop() -> bool {
+    variable(crate::process::WORKER_MARK).is_some()
+}
+
 impl Environment {
     /// Reads the process's environment.
     pub fn read() -> Self {

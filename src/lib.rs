@@ -15,6 +15,7 @@ pub mod detect;
 pub mod engine;
 pub mod error;
 pub mod guards;
+pub mod hook;
 pub mod masking;
 pub mod mcp;
 pub mod operations;

@@ -56,6 +56,12 @@ pub enum Command {
     Mcp,
     /// Watch a whole loop on a sample repository, without an account
     Demo(Demo),
+    /// Answer a hook of Claude Code; always exits 0
+    #[command(hide = true)]
+    Hook(Hook),
+    /// Serve a host's command files and monitors; always exits 0
+    #[command(hide = true)]
+    Host(Host),
 }
 
 /// Starts a loop.
@@ -317,6 +323,46 @@ pub struct Demo {
     /// Empty or new folder for the sample repository [default: a new temporary folder]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
+}
+
+/// Answers a hook.
+#[derive(Debug, Args)]
+pub struct Hook {
+    /// The event, whose document is read from standard input
+    pub event: HookEvent,
+}
+
+/// The events that are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum HookEvent {
+    /// A slash command was typed
+    Prompt,
+    /// A session begins
+    SessionStart,
+    /// A turn of the host ended
+    Stop,
+    /// The readable state of a loop changed
+    FileChanged,
+}
+
+/// Serves a host.
+#[derive(Debug, Args)]
+pub struct Host {
+    #[command(subcommand)]
+    pub service: HostService,
+}
+
+/// What a host asks for.
+#[derive(Debug, Subcommand)]
+pub enum HostService {
+    /// Run a command, print its errors like its answer, and exit 0
+    Show {
+        /// The command and its flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Print one line whenever a loop of this work tree ends or waits for the user
+    Monitor,
 }
 
 #[cfg(test)]

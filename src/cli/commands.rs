@@ -52,6 +52,8 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Review(arguments) => review::run(&arguments, session, json),
         Command::Mcp => crate::mcp::serve(session.clone()).map(|()| 0),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
+        Command::Hook(hook) => super::hosts::hook(&hook),
+        Command::Host(host) => super::hosts::host(host, session),
     }
 }
 
@@ -61,6 +63,7 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
 #[serde(rename_all = "kebab-case", default)]
 struct StdinArguments {
     goal: Option<String>,
+    task_file: Option<String>,
     accept: Vec<String>,
     approved: Option<String>,
     plan: bool,
@@ -81,22 +84,23 @@ fn text_of(bytes: Vec<u8>, what: &str) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
 }
 
+fn read_task_file(file: &str, session: &Session) -> anyhow::Result<String> {
+    let path = session.dir.join(file);
+    let bytes = std::fs::read(&path)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read"))?;
+    text_of(bytes, file)
+}
+
 /// Returns the request of a start as typed.
 fn request(start: &Start, session: &Session) -> anyhow::Result<(PlanRequest, StdinArguments)> {
     if start.args_stdin {
-        return request_from_stdin(start);
+        return request_from_stdin(start, session);
     }
     let text = match (&start.goal, &start.task_file) {
         (Some(goal), _) if goal == "-" => Some(read_stdin("the goal on standard input")?),
         (Some(goal), _) => Some(goal.clone()),
         (None, Some(file)) if file == "-" => Some(read_stdin("the goal on standard input")?),
-        (None, Some(file)) => {
-            let path = session.dir.join(file);
-            let bytes = std::fs::read(&path).map_err(|error| {
-                Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read")
-            })?;
-            Some(text_of(bytes, file)?)
-        }
+        (None, Some(file)) => Some(read_task_file(file, session)?),
         (None, None) if start.words.is_empty() => None,
         (None, None) => Some(start.words.join(" ")),
     };
@@ -108,17 +112,29 @@ fn request(start: &Start, session: &Session) -> anyhow::Result<(PlanRequest, Std
     Ok((request, StdinArguments::default()))
 }
 
-fn request_from_stdin(start: &Start) -> anyhow::Result<(PlanRequest, StdinArguments)> {
+fn request_from_stdin(start: &Start, session: &Session) -> anyhow::Result<(PlanRequest, StdinArguments)> {
     let text = read_stdin("standard input")?;
     let unusable = |cause: String| {
         Failure::usage(
-            format!("standard input is no JSON object of options: {cause}"),
+            format!("standard input is neither a JSON object of options nor TOML: {cause}"),
             "see `start --help` for the names",
         )
     };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
-    let serde_json::Value::Object(object) = value else { return Err(unusable("it is no object".into()).into()) };
-    let own = ["goal", "accept", "approved", "plan", "dry-run", "yes"];
+    // Claude Code refuses JSON in a command, so what it passes on is TOML, as in `.cloop.toml`.
+    let value: serde_json::Value = if text.trim_start().starts_with(['{', '[', '"']) {
+        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?
+    } else {
+        toml::from_str(&text).map_err(|error| unusable(error.to_string()))?
+    };
+    let serde_json::Value::Object(mut object) = value else { return Err(unusable("it is no object".into()).into()) };
+    // What a host kept of the typed command, under what is given here.
+    if let Some(id) = object.remove("typed") {
+        let id = id.as_str().ok_or_else(|| unusable("typed is no text".into()))?;
+        let given: Vec<String> = object.keys().map(|key| kebab(key)).collect();
+        let replaced = |key: &str| given.iter().any(|given| given == key || (given == "goal" && key == "task-file"));
+        object.extend(operations::typed(session, id)?.into_iter().filter(|(key, _)| !replaced(key)));
+    }
+    let own = ["goal", "task-file", "accept", "approved", "plan", "dry-run", "yes"];
     let mut mine = serde_json::Map::new();
     let mut rest = serde_json::Map::new();
     for (key, value) in object {
@@ -130,8 +146,12 @@ fn request_from_stdin(start: &Start) -> anyhow::Result<(PlanRequest, StdinArgume
     if let Some(effort) = &options.effort {
         operations::efforts(effort).map_err(unusable)?;
     }
+    let text = match (&own.goal, &own.task_file) {
+        (None, Some(file)) => Some(read_task_file(file, session)?),
+        (goal, _) => goal.clone(),
+    };
     let request = PlanRequest {
-        goal: Goal { text: own.goal.clone(), accept: own.accept.clone() },
+        goal: Goal { text, accept: own.accept.clone() },
         options: start.options.clone().or(options),
         dry_run: start.dry_run || own.dry_run,
     };

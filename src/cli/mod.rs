@@ -5,6 +5,7 @@
 mod arguments;
 mod commands;
 mod demo;
+mod hosts;
 mod output;
 mod review;
 mod terminal;
@@ -28,6 +29,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     if let Ok(shim) = process::Shim::current() {
         process::use_shim(shim);
+    }
+    if arguments.get(1).is_some_and(|first| first == "hook" || first == "host") {
+        return hosts::main(&arguments);
     }
     if let Some(order) = operations::is_worker(&arguments) {
         return commands::work(&order);

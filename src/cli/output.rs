@@ -1,11 +1,29 @@
 //! Standard output: the result and nothing else. A reader that goes away is no error.
 
+use std::cell::RefCell;
 use std::io::Write;
+
+thread_local! {
+    /// Takes what would be printed, while a host's answer is made of it.
+    static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
 /// Prints bytes as they are.
 pub(super) fn bytes(bytes: &[u8]) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    let captured = CAPTURED
+        .with_borrow_mut(|captured| captured.as_mut().map(|captured| captured.extend_from_slice(bytes)).is_some());
+    if !captured {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+}
+
+/// Returns what `work` gave, and what it would have printed.
+pub(super) fn captured<T>(work: impl FnOnce() -> T) -> (T, String) {
+    CAPTURED.set(Some(Vec::new()));
+    let given = work();
+    let text = CAPTURED.take().unwrap_or_default();
+    (given, String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Prints text, its last line ended.

@@ -27,6 +27,9 @@ use rustix::process::{Pid, Signal, WaitOptions};
 pub use shim::{SHIM_ARGUMENT, Shim, shim_main};
 use table::{Identity, Table};
 
+/// Set for every process this program runs: hooks of the plugin stay silent in a Claude or Codex that a loop started.
+pub const WORKER_MARK: &str = "CLOOP_WORKER";
+
 /// Longest pause between two looks at a running process, and so how late its end or a stop can be noticed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -557,7 +560,7 @@ fn command(
     anyhow::ensure!(cwd.is_dir(), "no such folder: {}", cwd.display());
     let (program, arguments) = argv.split_first().context("empty command")?;
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(cwd).process_group(0);
+    command.args(arguments).current_dir(cwd).process_group(0).env(WORKER_MARK, "1");
     for name in env_remove {
         command.env_remove(name);
     }

@@ -12,7 +12,7 @@ pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
 pub use stats::{CodeCount, FavouriteStats, ProposalStats, StatsReport, stats_report, stats_text};
 pub use status::{LoopStatus, StatusReport, status_report, step_of};
-pub use text::{history_text, plan_text, result_text, status_text, wrap};
+pub use text::{history_text, plan_text, result_text, shorten, status_text, wrap};
 
 /// Version of every JSON document this program prints.
 pub const SCHEMA_VERSION: u32 = 1;

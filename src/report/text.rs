@@ -45,7 +45,8 @@ fn item(text: &str) -> String {
     wrap("- ", "  ", text)
 }
 
-fn shorten(text: &str, most: usize) -> String {
+/// Returns a text on one line, cut at its end where it is longer than `most` characters.
+pub fn shorten(text: &str, most: usize) -> String {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if flat.chars().count() <= most {
         return flat;

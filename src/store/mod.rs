@@ -24,6 +24,9 @@ pub use lock::{Holder, Lock, LockError};
 
 use crate::plan::Plan;
 
+/// How long typed arguments stay: an interview may take a while, and a new one keeps its own.
+const TYPED_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 /// The durable store of one work tree.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -170,6 +173,44 @@ impl Store {
         }
     }
 
+    /// Keeps arguments that a host's user typed, for the command that is about to use them, and returns their id.
+    pub fn keep_typed(&self, bytes: &[u8]) -> anyhow::Result<String> {
+        self.create()?;
+        let dir = self.dir.join("typed");
+        files::create_private_dir(&dir)?;
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+            if age.is_some_and(|age| age > TYPED_KEPT) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        let id: String = crate::plan::sha256(bytes).chars().filter(char::is_ascii_hexdigit).rev().take(16).collect();
+        write_atomic(&dir.join(format!("{id}.json")), bytes)?;
+        Ok(id)
+    }
+
+    /// Returns what was kept under this id, or `None`.
+    pub fn typed(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+        let path = self.dir.join("typed").join(format!("{id}.json"));
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Returns which run and end the hosts have been told of, or the default.
+    pub fn told(&self) -> Told {
+        let bytes = std::fs::read(self.dir.join("told.json")).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Keeps what the hosts have been told of.
+    pub fn write_told(&self, told: &Told) -> anyhow::Result<()> {
+        write_atomic(&self.dir.join("told.json"), &serde_json::to_vec(told).context("write what was told")?)
+    }
+
     /// Asks the worker of this work tree to stop.
     pub fn request_stop(&self) -> anyhow::Result<()> {
         write_atomic(&self.stop_path(), b"stop\n")
@@ -189,6 +230,16 @@ impl Store {
     pub fn stop_path(&self) -> PathBuf {
         self.dir.join("stop")
     }
+}
+
+/// The newest end of a loop that was told, by its mark; a lost one only repeats a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// In a session, as a line.
+    pub line: Option<String>,
+    /// On the desktop.
+    pub desktop: Option<String>,
 }
 
 /// A model and effort asked for from the next call on.

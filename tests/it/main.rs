@@ -13,6 +13,7 @@ mod harness;
 mod kill;
 mod lifecycle;
 mod mcp;
+mod plugin;
 mod reference;
 mod review;
 mod schemas;

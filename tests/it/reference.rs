@@ -97,6 +97,9 @@ fn the_tables_of_exit_codes_are_the_enum() {
         ExitCode::Held,
         ExitCode::State,
         ExitCode::Codex,
+        ExitCode::NoGo,
+        ExitCode::Modify,
+        ExitCode::Unavailable,
         ExitCode::Internal,
         ExitCode::TimedOut,
         ExitCode::Interrupted,
@@ -111,6 +114,9 @@ fn the_tables_of_exit_codes_are_the_enum() {
         | ExitCode::Held
         | ExitCode::State
         | ExitCode::Codex
+        | ExitCode::NoGo
+        | ExitCode::Modify
+        | ExitCode::Unavailable
         | ExitCode::Internal
         | ExitCode::TimedOut
         | ExitCode::Interrupted

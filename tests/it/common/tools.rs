@@ -29,26 +29,49 @@ fn run(command: &mut Command) {
     );
 }
 
-/// Returns the pinned native Codex binary, installed with `npm ci` where missing.
-pub(crate) fn codex_bin() -> PathBuf {
+/// Installs what `tests/package.json` pins with `npm ci`, all of it at once, unless it is there already.
+fn npm_tools() {
     let tests = tests_dir();
     alone("npm", || {
         let json = |path: PathBuf| -> serde_json::Value {
             fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
         };
-        let pinned = json(tests.join("package.json"))["devDependencies"]["@openai/codex"].clone();
-        assert!(pinned.is_string(), "tests/package.json pins no Codex");
-        // It must run and say so itself: an install that broke off can leave a file of the right name.
-        let installed = || {
+        let pinned = json(tests.join("package.json"))["devDependencies"].clone();
+        let pin = |name: &str| {
+            pinned[name].as_str().unwrap_or_else(|| panic!("tests/package.json pins no {name}")).to_owned()
+        };
+        // Codex must run and say so itself: an install that broke off can leave a file of the right name. Claude Code
+        // takes its time to start, and npm puts its program in place last.
+        let codex = || {
             let version = Command::new(native_codex(&tests)?).arg("--version").output().ok()?;
             String::from_utf8(version.stdout).ok()?.split_whitespace().last().map(String::from)
         };
-        if installed().as_deref() != pinned.as_str() {
+        let claude = || {
+            let manifest = json(tests.join("node_modules/@anthropic-ai/claude-code/package.json"));
+            fs::metadata(tests.join(CLAUDE)).ok().filter(|meta| meta.len() > 1_000_000)?;
+            manifest["version"].as_str().map(String::from)
+        };
+        let wanted = (Some(pin("@openai/codex")), Some(pin("@anthropic-ai/claude-code")));
+        if (codex(), claude()) != wanted {
             run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests));
-            assert_eq!(installed().as_deref(), pinned.as_str(), "what npm ci installed is not what is pinned");
+            assert_eq!((codex(), claude()), wanted, "what npm ci installed is not what is pinned");
         }
-        native_codex(&tests).expect("the Codex package brings a native binary for this platform")
-    })
+    });
+}
+
+/// The program of Claude Code, below `tests/`.
+const CLAUDE: &str = "node_modules/.bin/claude";
+
+/// Returns the pinned native Codex binary, installed where missing.
+pub(crate) fn codex_bin() -> PathBuf {
+    npm_tools();
+    native_codex(&tests_dir()).expect("the Codex package brings a native binary for this platform")
+}
+
+/// Returns the pinned Claude Code, installed where missing.
+pub(crate) fn claude_bin() -> PathBuf {
+    npm_tools();
+    tests_dir().join(CLAUDE)
 }
 
 /// Looks for `node_modules/@openai/codex-<platform>/vendor/<triple>/bin/codex`.

@@ -1,0 +1,127 @@
+//! The hidden commands that hosts run: hooks, command files, monitors. They exit 0 whatever happens: a host takes
+//! anything else for a reason to stop what the user is doing.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::arguments::{Arguments, Command, Hook, HookEvent, Host, HostService};
+use super::{commands, output};
+use crate::config::{self, Environment};
+use crate::error;
+use crate::hook::{self, Event, Typed};
+use crate::operations::{self, Session};
+
+/// Longest document of an event that is read.
+const MAX_EVENT: u64 = 4 << 20;
+
+/// How often a monitor looks for an end; a look reads the journal.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs `hook` or `host` and exits 0.
+pub(super) fn main(arguments: &[OsString]) -> ExitCode {
+    // Within a loop of our own nothing is answered: its Codex and its checks are no session of the user.
+    if !config::within_a_loop() {
+        let _ = catch_unwind(AssertUnwindSafe(|| match Arguments::try_parse_from(arguments) {
+            Ok(parsed) => {
+                let session = Session { dir: parsed.dir, environment: Environment::read(), worker_log: None };
+                let _ = commands::run(parsed.command, &session, parsed.json);
+            }
+            Err(error) => {
+                let _ = error.print();
+            }
+        }));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Answers a hook.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every command")]
+pub(super) fn hook(hook: &Hook) -> anyhow::Result<u8> {
+    let mut text = Vec::new();
+    let _ = std::io::stdin().take(MAX_EVENT).read_to_end(&mut text);
+    let event = Event::read(&String::from_utf8_lossy(&text));
+    let dir = event.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
+    let answer = match hook.event {
+        HookEvent::Prompt => match hook::typed(&event) {
+            Typed::Run(arguments) => Some(hook::answered(&show(*arguments, &dir))),
+            Typed::Say(said) => Some(hook::answered(&said)),
+            Typed::Context(text) => Some(hook::beside(&text)),
+            Typed::Start(arguments) => {
+                let args = &arguments["args"];
+                let id = args.is_object().then(|| operations::keep_typed(&dir, args)).flatten();
+                hook::kept(id.as_deref(), &arguments).map(|text| hook::beside(&text))
+            }
+            Typed::Pass => None,
+        },
+        HookEvent::SessionStart => hook::session_start(operations::news(&dir).as_ref()),
+        HookEvent::Stop => hook::turn_ended(operations::news(&dir).as_ref()),
+        HookEvent::FileChanged => hook::file_changed(operations::news(&dir).as_ref()),
+    };
+    if let Some(answer) = answer {
+        output::text(&answer.to_string());
+    }
+    Ok(0)
+}
+
+/// Serves a host.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every command")]
+pub(super) fn host(host: Host, session: &Session) -> anyhow::Result<u8> {
+    match host.service {
+        HostService::Show { words } => {
+            let argv = ["loop-companion".to_owned()].into_iter().chain(words);
+            let text = match Arguments::try_parse_from(argv) {
+                Ok(arguments) => show(arguments, &session.dir),
+                Err(error) => error.render().to_string(),
+            };
+            output::text(&text);
+        }
+        HostService::Monitor => monitor(session),
+    }
+    Ok(0)
+}
+
+/// Runs a command in a session's folder and returns what it printed, its error too.
+fn show(arguments: Arguments, session_dir: &Path) -> String {
+    let Arguments { dir, json, command } = arguments;
+    if matches!(command, Command::Hook(_) | Command::Host(_)) {
+        return "That is a command for hosts.".into();
+    }
+    let session = Session { dir: session_dir.join(dir), environment: Environment::read(), worker_log: None };
+    let (ran, mut text) = output::captured(|| commands::run(command, &session, json));
+    if let Err(error) = ran {
+        let (_, document) = error::describe(&error);
+        if json {
+            return serde_json::to_string_pretty(&document).unwrap_or_default();
+        }
+        let _ = writeln!(text, "error: {}", document.error.message);
+        if let Some(hint) = document.error.hint {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+    }
+    text
+}
+
+/// Prints a line whenever a loop that was seen running has ended or waits, until the host is gone. Each line costs
+/// the user a turn of the model, so nothing else is printed.
+fn monitor(session: &Session) {
+    let parent = rustix::process::getppid();
+    let mut before: Option<operations::News> = operations::news(&session.dir);
+    while rustix::process::getppid() == parent {
+        std::thread::sleep(LOOK_EVERY);
+        let now = operations::news(&session.dir);
+        let seen = before.as_ref().map(|before| before.mark.as_str());
+        if let Some(news) = now.as_ref().filter(|now| (now.ended || now.paused) && seen != Some(now.mark.as_str()))
+            && writeln!(std::io::stdout(), "{}", news.line).is_err()
+        {
+            return;
+        }
+        before = now;
+    }
+}

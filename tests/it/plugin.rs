@@ -1,0 +1,589 @@
+//! The plugin in the real Claude Code and the real Codex, and its files read as the code they are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use clap::{CommandFactory, Parser};
+use loop_companion::cli::Arguments;
+use loop_companion::scripted::{Gate, Reply, ScriptedServer};
+use pretty_assertions::assert_eq;
+use serde_json::{Value, json};
+
+use crate::common::scene::{FAULTY, SUM, mender, sum_files};
+use crate::common::{Claude, MessagesServer, Repo, TestEnvironment, Turn, platform};
+
+/// Text that would do something if a shell or a template saw it. `{}` stands for the file it would make.
+const HOSTILE: &str = "it's \"here\"; touch {} $(touch {}) `touch {}` && touch {} | touch {} \\ ${HOME} {{x}} !`touch {}`\nCLOOP_ARGS\ntouch {}\nüñí 🦊 'end";
+
+/// The program as command files name it: the plugin's folder is not on `PATH` where its name has a quote.
+const PROGRAM: &str = "\"${CLAUDE_PLUGIN_ROOT}/bin/loop-companion\"";
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("read {path}: {error}"))
+}
+
+fn read_json(path: &str) -> Value {
+    serde_json::from_str(&read(path)).unwrap_or_else(|error| panic!("parse {path}: {error}"))
+}
+
+/// The files of a folder with this ending, by the project's root.
+fn files(folder: &str, ending: &str) -> Vec<String> {
+    let entries = fs::read_dir(project(folder)).unwrap_or_else(|error| panic!("read {folder}: {error}"));
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<_> =
+        names.filter(|name| name.ends_with(ending)).map(|name| format!("{folder}/{name}")).collect();
+    found.sort();
+    found
+}
+
+fn environment() -> (ScriptedServer, TestEnvironment) {
+    let server = ScriptedServer::start(mender().into_model()).unwrap();
+    let environment = TestEnvironment::new(&server);
+    (server, environment)
+}
+
+fn repository(environment: &TestEnvironment) -> Repo {
+    let repo = environment.repo("the user's \"repository\"");
+    repo.files(sum_files()).commit("The state with the fault");
+    repo
+}
+
+/// Lists of lines between fences and back quotes that call the program.
+fn calls(text: &str) -> Vec<String> {
+    let text = &text.replace(PROGRAM, "loop-companion");
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced && line.trim_start().starts_with("loop-companion ") {
+            found.push(line.trim().to_owned());
+        } else if !fenced {
+            let spans = line.split('`').skip(1).step_by(2);
+            found.extend(spans.filter(|span| span.starts_with("loop-companion ")).map(String::from));
+        }
+    }
+    found
+}
+
+/// Whether a command is there yet: these come with issues of their own.
+fn to_come(name: &str) -> bool {
+    ["review", "mcp"].contains(&name) && Arguments::command().find_subcommand(name).is_none()
+}
+
+#[track_caller]
+fn assert_parses(file: &str, call: &str) {
+    let call = call.split(" <<").next().unwrap();
+    // Placeholders as a person reads them.
+    let words: Vec<String> = call
+        .split_whitespace()
+        .map(|word| match word {
+            "N" => "3".to_owned(),
+            "MODEL" | "EFFORT" | "HASH" => word.to_lowercase(),
+            word => word.to_owned(),
+        })
+        .collect();
+    if words.get(1).is_some_and(|name| to_come(name)) {
+        return;
+    }
+    // A subcommand alone may stand for the command as such.
+    let parsed = Arguments::try_parse_from(&words);
+    assert!(parsed.is_ok(), "{file}: `{call}`: {}", parsed.unwrap_err());
+    if let Some(place) = words.iter().position(|word| word == "show") {
+        let shown = std::iter::once("loop-companion".to_owned()).chain(words[place + 1..].iter().cloned());
+        assert!(Arguments::try_parse_from(shown).is_ok(), "{file}: `{call}`");
+    }
+}
+
+/// The front matter of a Markdown file: `key: value` lines, nothing nested, no key twice.
+#[track_caller]
+fn front_matter(file: &str) -> (Vec<(String, String)>, String) {
+    let text = read(file);
+    let rest = text.strip_prefix("---\n").unwrap_or_else(|| panic!("{file} has no front matter"));
+    let (head, body) = rest.split_once("\n---\n").unwrap_or_else(|| panic!("{file}: the front matter has no end"));
+    let mut keys = Vec::<(String, String)>::new();
+    for line in head.lines() {
+        let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("{file}: no `key: value`: {line}"));
+        assert!(!keys.iter().any(|(known, _)| known == key), "{file}: {key} twice");
+        // What YAML would read as something else than this text.
+        let quoted = value.starts_with('"') && value.ends_with('"') && value.len() > 1;
+        assert!(
+            quoted || !value.starts_with(['[', '{', '&', '*', '!', '|', '>', '%', '@', '`', '\'', '"']),
+            "{file}: {line}"
+        );
+        assert!(quoted || !(value.contains(": ") || value.contains(" #")), "{file}: {line}");
+        keys.push((key.to_owned(), value.trim_matches('"').to_owned()));
+    }
+    (keys, body.to_owned())
+}
+
+#[test]
+fn every_command_and_skill_has_valid_front_matter_and_names_only_what_the_program_takes() {
+    let commands = files("commands", ".md");
+    let names: Vec<_> = commands.iter().map(|file| Path::new(file).file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["iterate", "model", "result", "review", "start", "status", "stop"]);
+    for file in &commands {
+        let (keys, body) = front_matter(file);
+        let value = |name: &str| keys.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        for (key, _) in &keys {
+            let known = ["description", "argument-hint", "allowed-tools", "disable-model-invocation"];
+            assert!(known.contains(&key.as_str()), "{file}: {key}");
+        }
+        let description = value("description").unwrap_or_else(|| panic!("{file} has no description"));
+        assert!((10..=80).contains(&description.len()), "{file}: {description}");
+        let alone = ["stop", "model", "iterate"].iter().any(|name| file.ends_with(&format!("{name}.md")));
+        assert_eq!(value("disable-model-invocation"), alone.then_some("true"), "{file}");
+        // Each grant is for this program and one of its commands; the others only ask and look.
+        for grant in value("allowed-tools").unwrap().split(", ") {
+            let Some(grant) = grant.strip_prefix("Bash(") else {
+                assert!(["AskUserQuestion", "Read", "Glob", "Grep"].contains(&grant), "{file}: {grant}");
+                continue;
+            };
+            let call = grant.strip_suffix(')').unwrap_or_else(|| panic!("{file}: {grant}"));
+            // What is run before the model sees it is granted as it stands: flags would do more than show.
+            assert!(call.ends_with(":*") != call.contains(" host show "), "{file}: {grant}");
+            let call = call.trim_end_matches(":*");
+            let call = call.replace(PROGRAM, "loop-companion");
+            let words: Vec<_> = call.split(' ').collect();
+            assert_eq!(words[0], "loop-companion", "{file}");
+            let named = Arguments::command().find_subcommand(words[1]).is_some() || to_come(words[1]);
+            assert!(words.len() > 1 && named, "{file}: {grant}");
+        }
+        // A line that is run before the model sees it holds fixed words only.
+        for line in body.lines().filter(|line| line.contains("!`")) {
+            let rest = line.strip_prefix("!`").and_then(|rest| rest.strip_prefix(PROGRAM)).unwrap_or_default();
+            assert!(rest.starts_with(" host show ") && !rest.contains('$'), "{file}: {line}");
+            assert_parses(file, &format!("loop-companion{}", rest.trim_end_matches('`')));
+        }
+        assert!(!body.contains("```!"), "{file}");
+        for call in calls(&body) {
+            assert_parses(file, &call);
+        }
+    }
+    for file in files("skills/cloop", ".md") {
+        let body = if file.ends_with("SKILL.md") {
+            let (keys, body) = front_matter(&file);
+            assert_eq!(keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["name", "description"]);
+            assert!(body.len() < 4000, "the skill is read whole: details go beside it");
+            body
+        } else {
+            read(&file)
+        };
+        for call in calls(&body) {
+            assert_parses(&file, &call);
+        }
+        // Links lead to files.
+        for link in body.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(project("skills/cloop").join(link).is_file(), "{file}: {link}");
+        }
+    }
+    // Every key for `--args-stdin` is one.
+    let start = read("commands/start.md");
+    let example = start.split("<<'CLOOP_ARGS'\n").nth(1).and_then(|rest| rest.split("CLOOP_ARGS").next()).unwrap();
+    let example: Value = toml::from_str(example).unwrap();
+    for key in example.as_object().unwrap().keys() {
+        assert!(key == "typed" || start_flags().contains(key), "start.md: {key}");
+    }
+}
+
+fn start_flags() -> BTreeSet<String> {
+    let command = Arguments::command();
+    let start = command.find_subcommand("start").unwrap();
+    start.get_arguments().filter_map(|argument| argument.get_long().map(String::from)).collect()
+}
+
+#[test]
+fn the_manifests_agree_with_each_other_with_the_launcher_and_with_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    let claude = read_json(".claude-plugin/plugin.json");
+    let codex = read_json(".codex-plugin/plugin.json");
+    let market = read_json(".claude-plugin/marketplace.json");
+    for manifest in [&claude, &codex] {
+        assert_eq!((&manifest["name"], &manifest["version"]), (&json!("cloop"), &json!(version)));
+        assert_eq!(manifest["license"], env!("CARGO_PKG_LICENSE"));
+    }
+    assert_eq!((&market["plugins"][0]["name"], &market["plugins"][0]["source"]), (&json!("cloop"), &json!("./")));
+    assert_eq!(market["plugins"][0].get("version"), None, "the plugin's own manifest has the version");
+    assert!(read("bin/loop-companion").contains(&format!("\nversion={version}\n")));
+    // Hooks: without a shell, with a time limit, an event that the program knows.
+    let hooks = read_json("hooks/hooks.json");
+    let mut answered = BTreeSet::new();
+    for (event, groups) in hooks["hooks"].as_object().unwrap() {
+        for hook in groups.as_array().unwrap().iter().flat_map(|group| group["hooks"].as_array().unwrap()) {
+            assert_eq!(hook["command"], "${CLAUDE_PLUGIN_ROOT}/bin/loop-companion", "{event}");
+            assert!(hook["timeout"].as_u64().is_some_and(|limit| limit <= 120), "{event}");
+            let words = hook["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+            let line = std::iter::once("loop-companion").chain(words).collect::<Vec<_>>().join(" ");
+            assert_parses("hooks/hooks.json", &line);
+            answered.insert(line);
+        }
+    }
+    assert_eq!(answered.len(), 4);
+    let matcher = hooks["hooks"]["UserPromptExpansion"][0]["matcher"].as_str().unwrap();
+    let names = matcher.strip_prefix("cloop:(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+    let named: BTreeSet<_> = names.split('|').map(|name| format!("commands/{name}.md")).collect();
+    assert_eq!(named, files("commands", ".md").into_iter().collect());
+    for monitor in claude["experimental"]["monitors"].as_array().unwrap() {
+        let command = monitor["command"].as_str().unwrap().replace(PROGRAM, "loop-companion");
+        assert_parses(".claude-plugin/plugin.json", &command);
+        let armed = monitor["when"].as_str().unwrap().rsplit(':').next().unwrap();
+        assert!(project(&format!("commands/{armed}.md")).is_file());
+    }
+    // Claude Code expands the plugin's folder, Codex takes a path by its root.
+    for (manifest, program) in [(&claude, "${CLAUDE_PLUGIN_ROOT}/bin/loop-companion"), (&codex, "./bin/loop-companion")]
+    {
+        let server = &manifest["mcpServers"]["cloop"];
+        assert_eq!((&server["command"], &server["args"]), (&json!(program), &json!(["mcp"])));
+    }
+    for key in ["composerIcon", "logo"] {
+        assert!(project(codex["interface"][key].as_str().unwrap()).is_file());
+    }
+    let icon = fs::read(project(".claude-plugin/icon.png")).unwrap();
+    assert_eq!(&icon[..8], b"\x89PNG\r\n\x1a\n");
+    assert_eq!(&icon[16..24], [0, 0, 2, 0, 0, 0, 2, 0], "512 by 512");
+}
+
+#[test]
+fn the_lock_of_the_test_tools_names_no_registry() {
+    let lock = read_json("tests/package-lock.json");
+    let packages = lock["packages"].as_object().unwrap();
+    assert!(packages.len() > 8);
+    for (name, package) in packages {
+        assert!(package.get("resolved").is_none(), "{name}");
+    }
+}
+
+/// Runs a script of the plugin with this on standard input.
+fn launch(environment: &TestEnvironment, script: &Path, arguments: &[&str], stdin: &str) -> (i32, String, String) {
+    let mut command = environment.command(script, environment.root());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A hook that is answered without reading is no fault.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn hooks_never_fail_and_say_nothing_within_a_loop_or_without_one() {
+    let (_server, mut environment) = environment();
+    let repo = repository(&environment);
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_loop-companion"));
+    let event = json!({"cwd": repo.path(), "command_name": "cloop:status", "command_args": ""}).to_string();
+    let event = event.as_str();
+    for (name, stdin) in [
+        ("prompt", "no JSON"),
+        ("prompt", "{}"),
+        ("prompt", "[1]"),
+        ("prompt", r#"{"command_name":"other:status"}"#),
+        ("session-start", event),
+        ("stop", event),
+        ("file-changed", event),
+        ("session-start", r#"{"cwd":"/nowhere/at/all"}"#),
+    ] {
+        let (code, stdout, _) = launch(&environment, &program, &["hook", name], stdin);
+        assert_eq!((code, stdout.as_str()), (0, ""), "{name} {stdin}");
+    }
+    // An event of a later version of the plugin.
+    assert_eq!(launch(&environment, &program, &["hook", "no-such-event"], "{}").0, 0);
+    let (code, stdout, _) = launch(&environment, &program, &["hook", "prompt"], event);
+    let answer: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &answer["decision"]), (0, &json!("block")));
+    assert!(answer["reason"].as_str().unwrap().starts_with("No loop has run in this work tree."), "{answer}");
+    environment.set("CLOOP_WORKER", "1");
+    assert_eq!(launch(&environment, &program, &["hook", "prompt"], event), (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_session_is_told_once_that_a_loop_has_ended_and_checks_run_marked_as_ours() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_loop-companion"));
+    let event = json!({ "cwd": repo.path().join("src") }).to_string();
+    let hook = |name: &str| -> Value {
+        let (code, stdout, stderr) = launch(&environment, &program, &["hook", name], &event);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        if stdout.is_empty() { Value::Null } else { serde_json::from_str(&stdout).unwrap() }
+    };
+    let check = "test \"$CLOOP_WORKER\" = 1 && node --test";
+    let start = ["start", "--yes", "--json", "--test-cmd", check, "--goal", "sum adds,\nalways"];
+    environment.cloop(repo.path(), start).expect_code(0);
+    let line = "CodexLoop: the loop ended, goal-met (goal: sum adds, always). See /cloop:result.";
+    assert_eq!(hook("file-changed"), json!({"terminalSequence": format!("\u{1b}]9;{line}\u{7}")}));
+    assert_eq!(hook("file-changed"), Value::Null);
+    assert_eq!(hook("stop"), json!({ "systemMessage": line }));
+    assert_eq!(hook("stop"), Value::Null);
+    let again = hook("session-start");
+    assert_eq!(again.get("systemMessage"), None);
+    let watched = &again["hookSpecificOutput"]["watchPaths"][0];
+    assert!(Path::new(watched.as_str().unwrap()).is_file(), "{again}");
+    // How long a hook takes, for whoever reads the output; not asserted, as machines are busy.
+    let began = Instant::now();
+    for _ in 0..20 {
+        hook("stop");
+    }
+    println!("a hook takes {:?}", began.elapsed() / 20);
+}
+
+#[test]
+fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
+    let (_server, mut environment) = environment();
+    let root = environment.root().join("a plugin's \"folder\"");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    for name in ["bin/loop-companion", "bin/cloop"] {
+        fs::copy(project(name), root.join(name)).unwrap();
+    }
+    let script = root.join("bin/loop-companion");
+    // Nothing there: hooks go on, one of them says why; services fail quietly; a command says what to do.
+    assert_eq!(launch(&environment, &script, &["hook", "prompt"], "{}"), (0, String::new(), String::new()));
+    let (code, stdout, _) = launch(&environment, &script, &["hook", "session-start"], "{}");
+    let answer: Value = serde_json::from_str(&stdout).unwrap();
+    let said = answer["systemMessage"].as_str().unwrap();
+    assert!(code == 0 && said.contains("not built yet") && said.contains("a plugin's \"folder\""), "{said}");
+    assert_eq!(launch(&environment, &script, &["host", "monitor"], "").0, 0);
+    assert_eq!(launch(&environment, &script, &["mcp"], "").0, 1);
+    let (code, _, stderr) = launch(&environment, &script, &["status"], "");
+    assert!(code == 70 && stderr.contains("cargo install"), "{code} {stderr}");
+    let (code, stdout, _) = launch(&environment, &script, &["host", "show", "status"], "");
+    assert!(code == 0 && stdout.contains("cargo install"), "a command file shows it: {code} {stdout}");
+    // With the source, but without cargo.
+    fs::write(root.join("Cargo.toml"), "").unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let tools = environment.root().join("tools");
+    fs::create_dir(&tools).unwrap();
+    for tool in ["uname", "tr", "cksum", "sed", "readlink", "mkdir", "cp", "mv", "rm"] {
+        let found = std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|path| path.is_file()).unwrap();
+        std::os::unix::fs::symlink(found, tools.join(tool)).unwrap();
+    }
+    environment.set("PATH", tools.as_os_str());
+    let (code, _, stderr) = launch(&environment, &script, &["status"], "");
+    assert!(code == 70 && stderr.contains("rustup.rs"), "{code} {stderr}");
+    // With a cargo: built once, with its progress, and kept outside of the plugin.
+    let cargo = "#!/bin/sh\necho 'Compiling it' >&2\nwhile [ $# -gt 0 ]; do [ \"$1\" = --target-dir ] && dir=$2; shift; done\n\
+                 mkdir -p \"$dir/release\"\nprintf '#!/bin/sh\\necho \"built: $*\"\\n' > \"$dir/release/loop-companion\"\n\
+                 /bin/chmod +x \"$dir/release/loop-companion\"\n";
+    fs::write(tools.join("cargo"), cargo).unwrap();
+    fs::set_permissions(tools.join("cargo"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (code, stdout, stderr) = launch(&environment, &script, &["status", "it's one"], "");
+    assert_eq!((code, stdout.as_str()), (0, "built: status it's one\n"), "{stderr}");
+    assert!(stderr.contains("is built once") && stderr.contains("Compiling it"), "{stderr}");
+    fs::remove_file(tools.join("cargo")).unwrap();
+    // Through a link and by the short name, the second time without a build.
+    let link = environment.root().join("linked");
+    std::os::unix::fs::symlink(root.join("bin/cloop"), &link).unwrap();
+    assert_eq!(launch(&environment, &link, &["result"], ""), (0, "built: result\n".into(), String::new()));
+    assert!(fs::read_dir(root.join("bin")).unwrap().count() == 2, "nothing is written into the plugin");
+    // One shipped for the platform goes first.
+    let shipped = root.join("bin/platforms").join(platform()).join("loop-companion");
+    fs::create_dir_all(shipped.parent().unwrap()).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_loop-companion"), shipped).unwrap();
+    let (_, stdout, _) = launch(&environment, &script, &["--version"], "");
+    assert_eq!(stdout, format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn claude_code_takes_the_plugin_at_its_strictest_and_answers_typed_commands_without_a_turn() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text("a turn was taken".into())));
+    let root = claude.environment.root().to_owned();
+    let folder = claude.plugin.to_str().unwrap();
+    claude.claude(&root, ["plugin", "validate", "--strict", "--profile", "directory", folder]).expect_code(0);
+    claude.install();
+    let details = claude.claude(&root, ["--plugin-dir", folder, "plugin", "details", "cloop"]).expect_code(0).stdout;
+    let always = details.lines().find(|line| line.contains("Always-on")).unwrap_or_else(|| panic!("{details}"));
+    let tokens: u32 = always.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
+    assert!((50..150).contains(&tokens), "{always}");
+    println!("always on: {tokens} tokens");
+    let cli = |words: &[&str]| claude.environment.cloop(repo.path(), words).stdout.trim_end().to_owned();
+    let marker = root.join("made");
+    let start = ["start", "--yes", "--test-cmd", "node --test", "--goal", "sum adds"];
+    claude.environment.cloop(repo.path(), start).expect_code(0);
+    let hostile = format!("/cloop:status {}", HOSTILE.replace("{}", marker.to_str().unwrap()));
+    let refused = "error: unexpected argument".to_owned();
+    for (typed, expected) in [
+        ("/cloop:status", cli(&["status"])),
+        ("/cloop:result --json", cli(&["result", "--json"])),
+        ("/cloop:model spark low", "model gpt-5.3-codex-spark, effort low".to_owned()),
+        ("/cloop:stop", cli(&["stop"])),
+        (hostile.as_str(), refused.clone()),
+        ("/cloop:iterate 5; rm -rf x", refused),
+    ] {
+        let document = claude.prompt(repo.path(), typed, &[]);
+        let said = document["result"].as_str().unwrap();
+        assert!(said.contains(&expected), "{typed}: no\n{expected}\nin\n{said}");
+        let turns = (document["num_turns"].as_u64(), document["permission_denials"].as_array().map(Vec::len));
+        assert_eq!(turns, (Some(0), Some(0)), "{document:#}");
+    }
+    assert_eq!(claude.model.requests().len(), 0);
+    assert!(!marker.exists());
+}
+
+#[test]
+fn without_hooks_the_command_files_answer_and_typed_text_still_runs_nothing() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text("shown".into())));
+    let plugin = claude.plugin.to_str().unwrap();
+    let marker = claude.environment.root().join("made");
+    let text = HOSTILE.replace("{}", marker.to_str().unwrap());
+    let none = "No loop has run in this work tree.";
+    let off = "{\"disableAllHooks\":true}";
+    for (name, mode, expected) in [
+        ("status", "default", none),
+        ("result", "acceptEdits", "there is no loop in this work tree"),
+        ("stop", "bypassPermissions", none),
+        ("model", "default", "effort xhigh"),
+        ("iterate", "bypassPermissions", "loop-companion\" iterate -n N"),
+    ] {
+        let before = claude.model.requests().len();
+        let typed = format!("/cloop:{name} {text}");
+        let document =
+            claude.prompt(repo.path(), &typed, &["--plugin-dir", plugin, "--settings", off, "--permission-mode", mode]);
+        assert_eq!(document["result"], "shown", "{name}: {document:#}");
+        assert_eq!(document["permission_denials"], json!([]), "{name}");
+        let requests = claude.model.requests();
+        assert_eq!(requests.len(), before + 1, "{name}");
+        assert!(requests[before].user_text().contains(expected), "{name}: {}", requests[before].user_text());
+        assert!(!marker.exists(), "{name} in mode {mode} ran what was typed");
+    }
+}
+
+/// The id that stands for what was typed, as the hook tells it to the model.
+fn typed_id(text: &str) -> &str {
+    let (_, rest) = text.split_once("\"typed\":\"").unwrap_or_else(|| panic!("no id in:\n{text}"));
+    rest.split('"').next().unwrap()
+}
+
+/// The Bash call that plans what was typed, as the command file leads to it.
+fn plan_call(plugin: &Path, text: &str, flags: &str) -> Turn {
+    let (program, id) = (plugin.join("bin/loop-companion"), typed_id(text));
+    Turn::bash(&format!(
+        "\"{}\" start --plan{flags} --args-stdin <<'CLOOP_ARGS'\ntyped = '{id}'\nCLOOP_ARGS",
+        program.display()
+    ))
+}
+
+#[test]
+fn a_hostile_goal_reaches_the_plan_byte_for_byte_in_every_permission_mode() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    // The model that does as the command file says: preflight, then the plan of exactly what was typed.
+    let folder = Claude::folder(&environment);
+    let claude = Claude::new(
+        environment,
+        MessagesServer::start(move |request| match request.tool_result() {
+            Some(result) => Turn::Text(result),
+            None => plan_call(&folder, &request.user_text(), " --json"),
+        }),
+    );
+    let plugin = claude.plugin.to_str().unwrap();
+    let marker = claude.environment.root().join("made");
+    let hostile = HOSTILE.replace("{}", marker.to_str().unwrap());
+    let long = format!("{} {hostile}", "a goal of many words ".repeat(450));
+    for (mode, goal) in
+        [("default", &hostile), ("acceptEdits", &hostile), ("bypassPermissions", &hostile), ("default", &long)]
+    {
+        let line = format!("/cloop:start {goal} --test-cmd \"node --test\" --max-iter 5");
+        let document = claude.prompt(repo.path(), &line, &["--plugin-dir", plugin, "--permission-mode", mode]);
+        assert_eq!(document["permission_denials"], json!([]), "{mode}: {document:#}");
+        let result = document["result"].as_str().unwrap();
+        let plan: Value = serde_json::from_str(result).unwrap_or_else(|error| panic!("{mode}: {error} in {result}"));
+        assert_eq!(plan["plan"]["goal"].as_str(), Some(goal.as_str()), "{mode}");
+        assert_eq!(plan["plan"]["budget"]["maxIterations"], 5);
+        assert!(!marker.exists(), "{mode} ran what was typed");
+    }
+    assert_eq!(repo.read(SUM), FAULTY);
+}
+
+#[test]
+fn codex_takes_the_plugin_and_its_skill_reaches_the_model() {
+    let server = ScriptedServer::start(|_| Reply::message("read")).unwrap();
+    let environment = TestEnvironment::new(&server);
+    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text(String::new())));
+    let environment = &claude.environment;
+    let codex = |arguments: &[&str]| {
+        let mut command = environment.command(crate::common::codex_bin(), environment.root());
+        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    codex(&["plugin", "marketplace", "add", claude.plugin.to_str().unwrap()]);
+    codex(&["plugin", "add", "cloop@codexloop"]);
+    let servers: Value = serde_json::from_str(&codex(&["mcp", "list", "--json"])).unwrap();
+    assert_eq!(servers[0]["transport"]["args"], json!(["mcp"]));
+    let cwd = Path::new(servers[0]["transport"]["cwd"].as_str().unwrap());
+    let program = cwd.join(servers[0]["transport"]["command"].as_str().unwrap());
+    let version = Command::new(program).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
+    let run = environment.codex(environment.root(), ["--ephemeral", "-s", "read-only"], "$cloop:cloop how is it?");
+    let run = run.expect_code(0);
+    let request = &server.requests()[0];
+    assert!(
+        request.prompt.contains("# CodexLoop") || request.raw.to_string().contains("# CodexLoop"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn an_interactive_session_answers_status_leads_to_a_running_loop_and_hears_of_its_end() {
+    let gate = Gate::new();
+    let model = mender().into_model();
+    let held = gate.clone();
+    let server = ScriptedServer::start(move |request| model(request).after(&held)).unwrap();
+    let environment = TestEnvironment::new(&server);
+    let repo = repository(&environment);
+    // The interview as the command file leads it: plan, approval, start.
+    let folder = Claude::folder(&environment);
+    let claude = Claude::new(
+        environment,
+        MessagesServer::start(move |request| {
+            let text = request.user_text();
+            let result = request.tool_result().unwrap_or_default();
+            let question = json!({"question": "Start this loop?", "header": "Approval", "multiSelect": false, "options": [
+                {"label": "Start (recommended)", "description": "Start exactly this plan"},
+                {"label": "Cancel", "description": "Start nothing"}]});
+            match result.split("Plan hash: ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+                _ if text.contains("the loop ended") => Turn::Text("The loop has told me of its end.".into()),
+                Some(_) => Turn::Tool { name: "AskUserQuestion".into(), input: json!({ "questions": [question] }) },
+                None if result.contains("runs on its own") => Turn::Text("Check /cloop:status for progress.".into()),
+                None if result.contains("Start (recommended)") => {
+                    let hash = text.split("Plan hash: ").nth(1).unwrap().split_whitespace().next().unwrap();
+                    let program = folder.join("bin/loop-companion");
+                    Turn::bash(&format!("\"{}\" start --approved {hash} --background", program.display()))
+                }
+                None if result.is_empty() => plan_call(&folder, &text, ""),
+                None => Turn::Text(format!("lost: {result}")),
+            }
+        }),
+    );
+    let session =
+        claude.session(repo.path(), &["--plugin-dir", claude.plugin.to_str().unwrap(), "--permission-mode", "default"]);
+    session.wait_for("prompt", |screen| screen.contains('❯') || screen.contains("> "));
+    session.line("/cloop:status");
+    session.wait_for("status", |screen| screen.contains("No loop has run in this work tree"));
+    assert_eq!(claude.model.requests().len(), 0, "a status takes no turn");
+    session.line("/cloop:start sum adds its two arguments --test-cmd \"node --test\"");
+    session.wait_for("question", |screen| screen.contains("Start this loop?"));
+    session.key("Enter");
+    session.wait_for("start", |screen| screen.contains("Check /cloop:status for progress."));
+    let status = claude.environment.cloop(repo.path(), ["status", "--json"]).expect_code(0).json();
+    assert_eq!(status["status"], "running", "{status:#}");
+    assert_eq!(status["goal"], "sum adds its two arguments");
+    gate.release();
+    session.wait_for("notice", |screen| screen.contains("The loop has told me of its end."));
+    drop(session);
+    let ended = claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    claude.environment.assert_no_processes();
+}
