@@ -86,7 +86,7 @@ impl CheckRun<'_> {
         };
         let finished =
             process::run(&spec, control).with_context(|| format!("run the {} check `{}`", self.name, self.command))?;
-        let output = read_ends(&self.log)?;
+        let output = read_log(&self.log)?;
         let reading = readers::read(&output, &instrument.collect(started), self.command);
         Ok(Receipt {
             check: self.name.to_owned(),
@@ -114,7 +114,9 @@ impl CheckRun<'_> {
 }
 
 /// Reads a log as text: whole, or its beginning and end with a note between.
-fn read_ends(path: &Path) -> anyhow::Result<String> {
+///
+/// Returns an error if it cannot be read.
+pub fn read_log(path: &Path) -> anyhow::Result<String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(path)?;
         let size = file.metadata()?.len();

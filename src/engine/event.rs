@@ -171,6 +171,8 @@ pub enum TrialOutcome {
     Worse,
     /// Tests are gone from the run.
     Vacuous,
+    /// It helps for the very inputs of the tests alone.
+    SpecialCased,
 }
 
 impl TrialOutcome {

@@ -848,6 +848,7 @@ pub fn rejected(iteration: &Iteration) -> Vec<Rejected> {
                 (_, Some(trial)) => match trial.outcome {
                     TrialOutcome::Worse => (Code::BreaksCheck, trial.reason.clone()),
                     TrialOutcome::Vacuous => (Code::VacuousPass, trial.reason.clone()),
+                    TrialOutcome::SpecialCased => (Code::SpecialCasesTests, trial.reason.clone()),
                     TrialOutcome::NoProgress => (Code::NotSelected, trial.reason.clone()),
                     TrialOutcome::Better | TrialOutcome::Neutral => (
                         Code::NotSelected,

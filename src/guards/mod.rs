@@ -10,6 +10,7 @@
 mod cases;
 mod fingerprint;
 mod lex;
+mod lookup;
 mod restore;
 mod role;
 mod rules;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, Tree};
 
 pub use fingerprint::fingerprint;
+pub use lookup::{Suspicion, suspect};
 pub use restore::{Restoration, restore_seed_tests};
 pub use role::{Role, test_role};
 

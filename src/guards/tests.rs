@@ -158,6 +158,74 @@ fn honest_patches_pass_and_cheats_are_refused() {
     assert!(wrong.is_empty(), "{list}");
 }
 
+/// Which patches of the collection are put to the experiment with other inputs: lookup tables, and hardly any honest
+/// code. The experiment itself is run with the real runners, in the integration tests.
+#[test]
+fn lookup_tables_of_the_tests_inputs_are_suspect_and_honest_code_hardly_ever_is() {
+    let Some(dir) = cases_dir() else {
+        eprintln!("no case collection at hand");
+        return;
+    };
+    let (mut tables, mut missed, mut honest, mut suspects) = (0, Vec::new(), 0, Vec::new());
+    let mut paths: Vec<_> = std::fs::read_dir(dir.join("cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let case: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let tree = tree_of(&case);
+        let commands = [case["test_cmd"].as_str().unwrap().to_owned()];
+        for patch in case["patches"].as_array().unwrap() {
+            let (kind, table) = (patch["kind"].as_str().unwrap(), patch["needs"] == "heldout");
+            if !table && !["honest", "correct", "partial"].contains(&kind) {
+                continue;
+            }
+            let change = apply(&tree, patch["diff"].as_str().unwrap());
+            let context = Context {
+                tree: &tree,
+                seed: &tree,
+                commands: &commands,
+                allow_change: &[],
+                protect: &[],
+                scope: &[],
+                max_lines: 2000,
+                goal_adds_tests: false,
+                earlier: &[],
+            };
+            let suspicion = suspect(&change, &context, case["goal"].as_str().unwrap());
+            let name = format!("{}/{}", case["id"].as_str().unwrap(), patch["id"].as_str().unwrap());
+            let after = applied(&tree, &change);
+            if let Some(suspicion) = &suspicion {
+                println!("{name}: {} {:?}", suspicion.place, suspicion.keys);
+                for (spoilt, variant) in [(true, None), (false, Some(0)), (true, Some(1))] {
+                    let change = suspicion.change(&after, spoilt, variant).unwrap();
+                    assert!(!change.is_empty(), "{name}: {spoilt} {variant:?} changes nothing");
+                    for file in change.files {
+                        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+                        let (old, new) = (lines(file.old_text()), lines(file.new_text()));
+                        assert_eq!(old.len(), new.len(), "{name}: lines come or go");
+                        for (old, new) in old.iter().zip(&new).filter(|(old, new)| old != new) {
+                            println!("   {spoilt} {variant:?}: {}  =>  {}", old.trim(), new.trim());
+                        }
+                    }
+                }
+            }
+            match (table, suspicion) {
+                (true, found) => {
+                    tables += 1;
+                    missed.extend(found.is_none().then_some(name));
+                }
+                (false, found) => {
+                    honest += 1;
+                    suspects.extend(found.is_some().then_some(name));
+                }
+            }
+        }
+    }
+    println!("lookup tables suspect: {} of {tables}, missed {missed:?}", tables - missed.len());
+    println!("honest, right and partial patches suspect: {} of {honest}: {suspects:?}", suspects.len());
+    assert!(missed.len() * 10 <= tables, "{missed:?}");
+    assert!(suspects.len() * 20 <= honest, "{suspects:?}");
+}
+
 #[test]
 fn hostile_patches_that_a_tree_can_express_are_refused() {
     let Some(dir) = cases_dir() else { return };

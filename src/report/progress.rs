@@ -93,6 +93,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
                 TrialOutcome::NoProgress => "no progress, restored",
                 TrialOutcome::Worse => "worse, restored",
                 TrialOutcome::Vacuous => "vacuous, restored",
+                TrialOutcome::SpecialCased => "special-cases the tests, restored",
             };
             within(format!(
                 "validate: {} {outcome} in {}: {}",

@@ -350,6 +350,7 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
             TrialOutcome::NoProgress => "no progress",
             TrialOutcome::Worse => "worse",
             TrialOutcome::Vacuous => "vacuous",
+            TrialOutcome::SpecialCased => "special-cases the tests",
         };
         text.push_str(&wrap(
             "  ",

@@ -171,6 +171,9 @@ impl Runtime<'_> {
         self.expect_tree(&tree)?;
         self.move_tree(&tree, &head)?;
         let Some(mut trial) = trial else { return Ok(()) };
+        if !self.with_other_inputs(&tree, &mut trial)? {
+            return Ok(());
+        }
         trial.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::ProposalTried { trial: Box::new(trial) })
     }

@@ -7,6 +7,7 @@ mod agents;
 mod ask;
 mod candidates;
 mod ending;
+mod inputs;
 mod place;
 mod pool;
 mod proof;

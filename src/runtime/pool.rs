@@ -55,7 +55,7 @@ impl Shown {
     fn is_doubtful(&self, another_holds: bool) -> bool {
         match self.trial.outcome {
             _ if self.holds => false,
-            TrialOutcome::Worse | TrialOutcome::Vacuous => true,
+            TrialOutcome::Worse | TrialOutcome::Vacuous | TrialOutcome::SpecialCased => true,
             TrialOutcome::Better | TrialOutcome::Neutral | TrialOutcome::NoProgress => !another_holds,
         }
     }
@@ -96,7 +96,14 @@ impl Runtime<'_> {
                     return Ok(());
                 }
             } else {
-                self.emit(Event::ProposalTried { trial: Box::new(shown.trial) })?;
+                let mut trial = shown.trial;
+                if let Some(stop) = self.tree_changed(|runtime| runtime.expect_tree(&head))? {
+                    return stop;
+                }
+                if !self.with_other_inputs(&entry.tree, &mut trial)? {
+                    return Ok(());
+                }
+                self.emit(Event::ProposalTried { trial: Box::new(trial) })?;
             }
         }
         Ok(())
