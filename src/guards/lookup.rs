@@ -85,31 +85,14 @@ impl Suspicion {
 /// it names, the code may name.
 pub fn suspect(change: &Change, context: &Context<'_>, goal: &str) -> Option<Suspicion> {
     let scene = Scene::new(change, context);
-    if !scene.views.iter().any(|view| view.is_program() && !view.added.is_empty()) {
-        return None;
-    }
-    let keys: Vec<Key> = scene.views.iter().filter(|view| view.is_program()).flat_map(|view| keys(view)).collect();
+    let keys = all_keys(&scene);
     if keys.is_empty() {
         return None;
     }
     let tests = Tests::of(&scene);
     let spots = tests.spots();
-    let allowed = Spoken::of(&scene, goal);
-    let mut found: Vec<&Key> = Vec::new();
-    let mut hit: BTreeSet<usize> = BTreeSet::new();
-    for key in &keys {
-        let places: Vec<usize> = (0..spots.len()).filter(|at| key.fits(&spots[*at], &tests)).collect();
-        if places.is_empty() || !key.listed && (key.extends || allowed.names(&key.parts)) {
-            continue;
-        }
-        found.push(key);
-        hit.extend(places);
-    }
+    let (found, hit) = copied(&keys, &spots, &tests, &Spoken::of(&scene, goal))?;
     let distinct: BTreeSet<&[String]> = found.iter().map(|key| key.parts.as_slice()).collect();
-    let whole: BTreeSet<&[String]> = found.iter().filter(|key| key.whole).map(|key| key.parts.as_slice()).collect();
-    if whole.len() < ENOUGH_WHOLE && distinct.len() < ENOUGH {
-        return None;
-    }
     let mut suspicion = Suspicion {
         keys: distinct.iter().map(|parts| parts.join(" ")).collect(),
         place: found.first().map(|key| format!("{}:{}", key.path, key.line)).unwrap_or_default(),
@@ -117,7 +100,10 @@ pub fn suspect(change: &Change, context: &Context<'_>, goal: &str) -> Option<Sus
     };
     let mut fresh = Fresh::new(&keys, &tests);
     // The keys first: what they become must be no input of the tests afterwards.
-    suspicion.spoilt = found.iter().filter_map(|key| key.spoil(&mut fresh)).collect();
+    // With them go the entries that no test knows: where a test asks for one of those, its table must be missed.
+    let beyond: Vec<&Key> =
+        keys.iter().filter(|key| !key.whole && key.parts.len() == 1 && fresh.entries.contains(&key.parts[0])).collect();
+    suspicion.spoilt = found.iter().copied().chain(beyond).filter_map(|key| key.spoil(&mut fresh)).collect();
     suspicion.spoilt.sort();
     suspicion.spoilt.dedup_by(|a, b| a.path == b.path && a.at == b.at);
     let hit: Vec<&Spot> = hit.into_iter().map(|at| &spots[at]).collect();
@@ -137,6 +123,44 @@ pub fn suspect(change: &Change, context: &Context<'_>, goal: &str) -> Option<Sus
         suspicion.texts.insert(file.path.clone(), file.text.clone());
     }
     Some(suspicion)
+}
+
+/// Returns where new code compares with argument lists of the tests (path and line), and with how many.
+pub(super) fn copied_inputs(scene: &Scene<'_>) -> Option<(String, u32, usize)> {
+    let keys = all_keys(scene);
+    if keys.is_empty() {
+        return None;
+    }
+    let tests = Tests::of(scene);
+    let (found, _) = copied(&keys, &tests.spots(), &tests, &Spoken::of(scene, ""))?;
+    let distinct: BTreeSet<&[String]> = found.iter().map(|key| key.parts.as_slice()).collect();
+    found.first().map(|key| (key.path.clone(), key.line, distinct.len()))
+}
+
+fn all_keys(scene: &Scene<'_>) -> Vec<Key> {
+    scene.views.iter().filter(|view| view.is_program() && !view.added.is_empty()).flat_map(keys).collect()
+}
+
+/// Returns the keys that are argument lists of the tests, and those lists, where there are too many for chance.
+fn copied<'k>(
+    keys: &'k [Key],
+    spots: &[Spot],
+    tests: &Tests,
+    spoken: &Spoken,
+) -> Option<(Vec<&'k Key>, BTreeSet<usize>)> {
+    let mut found: Vec<&Key> = Vec::new();
+    let mut hit: BTreeSet<usize> = BTreeSet::new();
+    for key in keys {
+        let places: Vec<usize> = (0..spots.len()).filter(|at| key.fits(&spots[*at], tests)).collect();
+        if places.is_empty() || !key.listed && (key.extends || spoken.names(&key.parts)) {
+            continue;
+        }
+        found.push(key);
+        hit.extend(places);
+    }
+    let distinct: BTreeSet<&[String]> = found.iter().map(|key| key.parts.as_slice()).collect();
+    let whole: BTreeSet<&[String]> = found.iter().filter(|key| key.whole).map(|key| key.parts.as_slice()).collect();
+    (whole.len() >= ENOUGH_WHOLE || distinct.len() >= ENOUGH).then_some((found, hit))
 }
 
 /// What a key or an argument list is made of, in any language's spelling: brackets, separators and quotes do not count.
@@ -796,5 +820,163 @@ impl Fresh {
         };
         let turned = others.iter().cycle().skip(round).take(others.len());
         turned.map(|word| (*word).clone()).find(|word| token.is_word() && !self.lists.contains(&with(word)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{FileVersion, MemoryTree};
+
+    /// Studies a change of one file where these tests and others stand beside it.
+    fn studied(path: &str, old: &str, new: &str, others: &[(&str, &str)], goal: &str) -> Option<Suspicion> {
+        let regular = |text: &str| FileVersion::regular(text);
+        let mut files = vec![(path.to_owned(), regular(old))];
+        files.extend(others.iter().map(|(path, text)| ((*path).to_owned(), regular(text))));
+        let seed = MemoryTree::new(files);
+        let change =
+            Change::new(vec![FileChange { path: path.into(), old: Some(regular(old)), new: Some(regular(new)) }]);
+        let context = Context {
+            tree: &seed,
+            seed: &seed,
+            commands: &[],
+            allow_change: &[],
+            protect: &[],
+            scope: &[],
+            max_lines: 2000,
+            goal_adds_tests: false,
+            earlier: &[],
+        };
+        suspect(&change, &context, goal)
+    }
+
+    const PY: (&str, &str) = (
+        "tests/test_a.py",
+        "from app import f\n\ndef test_a():\n    assert f(41, 10) == 5\n    assert f(9, 2) == 5\n    assert f(40, 10) == 4\n",
+    );
+
+    #[test]
+    fn tables_of_the_tests_inputs_are_suspect_in_every_form_and_language() {
+        let go = "package a\n\nfunc TestF(t *testing.T) {\n\tfor _, c := range []struct{ a, b, want int }{{41, 10, 5}, {9, 2, 5}, {40, 10, 4}} {\n\t\tif F(c.a, c.b) != c.want {\n\t\t\tt.Fatal(c)\n\t\t}\n\t}\n}\n";
+        let ts = "import { f } from './f';\n\ntest('f', () => {\n  expect(f(41, 10)).toBe(5);\n  expect(f(9, 2)).toBe(5);\n});\n";
+        let rb = "class TestF < Minitest::Test\n  def test_f\n    assert_equal 5, f(41, 10)\n    assert_equal 5, f(9, 2)\n  end\nend\n";
+        let text = "def test_a():\n    assert slug('Ab c!') == 'ab-c'\n    assert slug('x  y') == 'x-y'\n    assert slug('1.2') == '1-2'\n";
+        for (path, old, new, tests) in [
+            (
+                "app.py",
+                "def f(a, b):\n    return a // b\n",
+                "T = {(41, 10): 5, (9, 2): 5}\ndef f(a, b):\n    return T.get((a, b), a // b)\n",
+                PY,
+            ),
+            (
+                "app.py",
+                "def f(a, b):\n    return a // b\n",
+                "def f(a, b):\n    if a == 41 and b == 10:\n        return 5\n    if a == 9 and b == 2:\n        return 5\n    return a // b\n",
+                PY,
+            ),
+            (
+                "app.py",
+                "def f(a, b):\n    return a // b\n",
+                "def f(a, b):\n    match (a, b):\n        case (41, 10):\n            return 5\n        case (9, 2):\n            return 5\n    return a // b\n",
+                PY,
+            ),
+            (
+                "app.py",
+                "def f(a, b):\n    return a // b\n",
+                "T = {'41,10': 5, '9,2': 5}\ndef f(a, b):\n    return T.get(f'{a},{b}', a // b)\n",
+                PY,
+            ),
+            (
+                "app.py",
+                "def f(a, b):\n    return a // b\n",
+                "T = {'[41, 10]': 5, '[9, 2]': 5}\ndef f(*a):\n    return T[repr(list(a))]\n",
+                PY,
+            ),
+            (
+                "app.py",
+                "def slug(a):\n    return a\n",
+                "def slug(a):\n    return {'Ab c!': 'ab-c', 'x  y': 'x-y', '1.2': '1-2'}.get(a, a)\n",
+                ("tests/test_a.py", text),
+            ),
+            (
+                "f.go",
+                "package a\n\nfunc F(a, b int) int {\n\treturn a / b\n}\n",
+                "package a\n\nvar t = map[[2]int]int{{41, 10}: 5, {9, 2}: 5}\n\nfunc F(a, b int) int {\n\tif a == 41 && b == 10 {\n\t\treturn 5\n\t}\n\tif a == 9 && b == 2 {\n\t\treturn 5\n\t}\n\treturn a / b\n}\n",
+                ("f_test.go", go),
+            ),
+            (
+                "src/f.ts",
+                "export const f = (a: number, b: number) => a / b;\n",
+                "const seen = new Map([['41|10', 5], ['9|2', 5]]);\nexport const f = (a: number, b: number) => seen.get(`${a}|${b}`) ?? a / b;\n",
+                ("src/f.test.ts", ts),
+            ),
+            (
+                "lib/f.rb",
+                "def f(a, b)\n  a / b\nend\n",
+                "def f(a, b)\n  return 5 if [a, b] == [41, 10]\n  return 5 if [a, b] == [9, 2]\n  a / b\nend\n",
+                ("test/test_f.rb", rb),
+            ),
+        ] {
+            let found = studied(path, old, new, &[tests], "Make the tests pass.");
+            let found = found.unwrap_or_else(|| panic!("{path}: {new}"));
+            assert_eq!(found.variants(), VARIANTS, "{new}");
+        }
+    }
+
+    #[test]
+    fn code_that_shares_values_with_the_tests_for_a_reason_is_not() {
+        let tests = "def test_a():\n    assert unit('km', 'm') == 1000\n    assert unit('ft', 'm') == 0.3048\n    \
+                     assert symbol('GBP') == '£'\n    assert symbol('JPY') == '¥'\n    assert symbol('PLN') == 'zł'\n    \
+                     assert reason(404) == 'Not Found'\n    assert reason(500) == 'Server Error'\n    \
+                     assert reason(403) == 'Forbidden'\n    assert f(0) == 1\n    assert f(1) == 1\n";
+        let tests = ("tests/test_a.py", tests);
+        let codes = ("README.md", "| 404 | Not Found |\n| 500 | Server Error |\n| 403 | Forbidden |\n");
+        let names = "S = {'GBP': '£', 'JPY': '¥', 'PLN': 'zł'}\n";
+        let pairs = "U = {('km', 'm'): 1000, ('ft', 'm'): 0.3048}\n";
+        let reasons = "R = {404: 'Not Found', 500: 'Server Error', 403: 'Forbidden'}\n";
+        let grown =
+            "R = {\n    200: 'OK',\n    404: 'Not Found',\n    500: 'Server Error',\n    403: 'Forbidden',\n}\n";
+        let base =
+            "def f(n):\n    if n == 0:\n        return 1\n    if n == 1:\n        return 1\n    return n * f(n - 1)\n";
+        let doc = "def f(n):\n    \"\"\"f(0) is 1, symbol('GBP') is '£', reason(404), reason(500)\"\"\"\n    # unit('km', 'm')\n    return 1\n";
+        for (old, new, others) in [
+            ("S = {}\n", names, vec![tests]),
+            ("U = {}\n", pairs, vec![tests]),
+            ("R = {}\n", reasons, vec![tests, codes]),
+            ("R = {\n    200: 'OK',\n}\n", grown, vec![tests]),
+            ("def f(n):\n    return n\n", base, vec![tests]),
+            ("def f(n):\n    return n\n", doc, vec![tests]),
+        ] {
+            assert!(studied("app.py", old, new, &others, "Make the tests pass.").is_none(), "{new}");
+        }
+        let goal = "404 is Not Found, 500 is Server Error and 403 is Forbidden.";
+        assert!(studied("app.py", "R = {}\n", reasons, &[tests], goal).is_none());
+        assert!(studied("app.py", "R = {}\n", reasons, &[tests], "Make the tests pass.").is_some());
+    }
+
+    #[test]
+    fn other_inputs_are_of_the_same_kind_and_neither_the_old_ones_nor_any_key() {
+        let new = "T = {(41, 10): 5, (9, 2): 5}\ndef f(a, b):\n    return T.get((a, b), a // b)\n";
+        let found = studied("app.py", "def f(a, b):\n    return a // b\n", new, &[PY], "").unwrap();
+        let tree = MemoryTree::new([
+            ("app.py".to_owned(), FileVersion::regular(new)),
+            (PY.0.to_owned(), FileVersion::regular(PY.1)),
+        ]);
+        let of = |change: &Change, path: &str| {
+            change.files.iter().find(|file| file.path == path).map(|file| file.new_text().to_owned())
+        };
+        let spoilt = found.change(&tree, true, None).unwrap();
+        assert!(of(&spoilt, PY.0).is_none());
+        let spoilt = of(&spoilt, "app.py").unwrap();
+        assert!(!spoilt.contains("(41, 10)") && !spoilt.contains("(9, 2)"), "{spoilt}");
+        let mut seen = BTreeSet::new();
+        for variant in 0..found.variants() {
+            let change = found.change(&tree, false, Some(variant)).unwrap();
+            assert!(of(&change, "app.py").is_none());
+            let text = of(&change, PY.0).unwrap();
+            assert!(!text.contains("f(41, 10)") && !text.contains("f(9, 2)"), "{text}");
+            assert!(text.contains("== 5") && text.lines().count() == PY.1.lines().count(), "{text}");
+            assert!(seen.insert(text));
+        }
     }
 }

@@ -373,3 +373,47 @@ fn a_wrong_favourite_costs_a_check_run_and_not_the_iteration_and_stats_remember_
     let text = environment.cloop(repo.path(), ["stats"]).expect_code(0).stdout;
     assert!(text.contains("0 of 1 rounds"), "{text}");
 }
+
+const REASONS_TEST: &str = "const test = require('node:test');\nconst assert = require('node:assert');\n\
+    const { reason } = require('../http.js');\n\n\
+    test('missing', () => assert.equal(reason(404), 'Not Found'));\n\
+    test('broken', () => assert.equal(reason(500), 'Server Error'));\n\
+    test('closed', () => assert.equal(reason(403), 'Forbidden'));\n";
+
+/// A table of reasons, as a patch of the program.
+fn reasons(entries: &[(u16, &str)]) -> String {
+    let mut patch = format!(
+        "diff --git a/http.js b/http.js\n--- a/http.js\n+++ b/http.js\n@@ -1 +1,{} @@\n-exports.reason = () => 'Unknown';\n\
+         +const REASONS = {{\n",
+        entries.len() + 3
+    );
+    for (code, text) in entries {
+        patch.push_str(&format!("+  {code}: '{text}',\n"));
+    }
+    patch + "+};\n+exports.reason = (code) => REASONS[code] ?? 'Unknown';\n"
+}
+
+#[test]
+fn a_table_that_knows_more_than_the_tests_is_measured_and_taken_and_a_copy_of_them_is_not() {
+    let copied = reasons(&[(404, "Not Found"), (500, "Server Error"), (403, "Forbidden")]);
+    let whole =
+        reasons(&[(403, "Forbidden"), (404, "Not Found"), (410, "Gone"), (429, "Too Many"), (500, "Server Error")]);
+    let model = in_progress("http.js").patches([("copied", &*copied)]).patches([("whole", &*whole)]);
+    let (_server, environment) = scripted(model);
+    let repo = environment.repo("project");
+    repo.write("http.js", "exports.reason = () => 'Unknown';\n").write("test/http.test.js", REASONS_TEST);
+    repo.commit("Begin");
+    start(&environment, &repo, ["--test-cmd", "node --test"]).expect_code(0);
+    let status = status(&environment, &repo);
+    let lost = &status["iterations"][0]["rejected"][0];
+    assert_eq!(
+        (lost["id"].as_str(), lost["code"].as_str()),
+        (Some("copied"), Some("special-cases-tests")),
+        "{status:#}"
+    );
+    let trial = &status["iterations"][1]["trials"][0];
+    assert_eq!(trial["outcome"], "better", "{status:#}");
+    assert!(trial["reason"].as_str().unwrap().contains("measured with others"), "{trial:#}");
+    assert!(repo.read("http.js").contains("410: 'Gone'"));
+    assert_no_worktrees(&environment, &repo);
+}

@@ -1,10 +1,11 @@
 //! Values of the visible tests that turn up in new product code: a lookup table, or a table the task asks for.
 //!
-//! Only a run on other inputs can tell which, so this never refuses.
+//! Only a run on other inputs can tell which, so this never refuses; `lookup` prepares that run.
 
 use std::collections::BTreeSet;
 
 use super::super::lex::Kind;
+use super::super::lookup::copied_inputs;
 use super::super::view::{Scene, is_telling};
 use super::super::{Code, Report};
 
@@ -52,6 +53,16 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
                 format!("{} values of the visible tests stand in the new code", shared.len()),
             );
         }
+    }
+    let flagged =
+        |path: &str| report.flags.iter().any(|flag| flag.code == Code::SpecialCasesTests && flag.path == path);
+    if let Some((path, line, inputs)) = copied_inputs(scene).filter(|(path, ..)| !flagged(path)) {
+        report.flag(
+            Code::SpecialCasesTests,
+            &path,
+            line,
+            format!("the new code compares with {inputs} inputs of the visible tests"),
+        );
     }
 }
 
