@@ -2,6 +2,7 @@
 
 mod cases;
 mod damage;
+mod history;
 mod rules;
 
 use super::{Limits, Rebuilt, Refusal, rebuild};
