@@ -1,6 +1,8 @@
 //! Existing tests that demand less: assertions gone, loosened, void or never reached. Whatever else changes in an
 //! existing test needs the user's permission.
 
+use std::collections::BTreeMap;
+
 use super::super::cases::Case;
 use super::super::lex::{self, Kind, Lang, Token, close_of};
 use super::super::role::Role;
@@ -60,6 +62,11 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     let new = &view.new.tokens[new_case.first..new_case.end];
     let name = &old_case.name;
     let line = first_change(&lex::lines(old), &lex::lines(new)).unwrap_or(new_case.line);
+    if follows_a_renaming(scene, old, new) {
+        let reason = format!("the existing test `{name}` changes, to follow a name of the program");
+        report.refuse(Code::PermissionNeeded, view.path, line, reason);
+        return;
+    }
     let mut weak = |reason: String| report.refuse(Code::WeakensTest, view.path, line, reason);
 
     let leaves = |tokens: &[Token<'_>]| {
@@ -115,6 +122,31 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     if !addition {
         report.refuse(Code::PermissionNeeded, view.path, line, format!("the existing test `{name}` changes"));
     }
+}
+
+/// Says whether a test only says new names for old ones, and the program gave up each old name for the new one. It
+/// demands as much as before then, and is the user's to allow.
+fn follows_a_renaming(scene: &Scene<'_>, old: &[Token<'_>], new: &[Token<'_>]) -> bool {
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+    if old.len() != new.len() {
+        return false;
+    }
+    for (was, is) in old.iter().zip(new).filter(|(was, is)| was.text != is.text || was.kind != is.kind) {
+        let words = was.is_word() && is.is_word() && !is_assert_word(was.text) && !is_assert_word(is.text);
+        if !words || *names.entry(was.text).or_insert(is.text) != is.text {
+            return false;
+        }
+    }
+    let holds = |tokens: &[Token<'_>], name: &str| tokens.iter().any(|token| token.is_word() && token.text == name);
+    let renamed = |was: &str, is: &str| {
+        scene.views.iter().filter(|view| view.is_program()).any(|view| {
+            let product = |side: &super::super::view::Side<'_>, name: &str| {
+                side.tokens.iter().zip(&side.region).any(|(token, test)| !test && token.is_word() && token.text == name)
+            };
+            product(&view.old, was) && !product(&view.old, is) && product(&view.new, is) && !product(&view.new, was)
+        })
+    };
+    !names.is_empty() && names.iter().all(|(was, is)| !holds(new, was) && !holds(old, is) && renamed(was, is))
 }
 
 fn shortened(text: &str) -> String {
@@ -464,6 +496,24 @@ mod tests {
     const JAVA: &str = "class ATest {\n  @Test\n  void a() {\n    assertEquals(1, f());\n  }\n}\n";
     const RUBY: &str = "describe 'a' do\n  it 'b' do\n    expect(f).to eq 1\n  end\nend\n";
     const RUST: &str = "#[test]\nfn a() {\n    assert_eq!(f(), 1);\n}\n";
+
+    #[test]
+    fn a_test_that_follows_a_renaming_needs_permission_and_any_other_new_word_is_weaker() {
+        let test = |name: &str| format!("def test_a():\n    x = {name}(1)\n    assert x == 2\n");
+        let product = |name: &str| format!("def {name}(n):\n    return n + 1\n");
+        let judged = |old: [&str; 2], new: [&str; 2]| {
+            let files = [("tests/test_a.py", old[0], new[0]), ("app.py", old[1], new[1])];
+            unique(&judged_in(&files.map(|(path, old, new)| (path, Some(old), Some(new))), &[], &[], &[]))
+        };
+        let (old_test, new_test) = (test("f"), test("plus_one"));
+        let (old, new) = (product("f"), product("plus_one"));
+        assert_eq!(judged([&old_test, &old], [&new_test, &new]), ["permission-needed"]);
+        // Both names stay: the test now asks another function.
+        let both = format!("{old}{new}");
+        assert!(judged([&old_test, &old], [&new_test, &both]).contains(&"weakens-test".to_owned()));
+        let other = new_test.replace("== 2", "== 3");
+        assert!(judged([&old_test, &old], [&other, &new]).contains(&"weakens-test".to_owned()));
+    }
 
     #[test]
     fn weaker_tests_are_refused_in_every_language() {
