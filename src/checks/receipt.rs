@@ -140,7 +140,7 @@ impl Receipt {
             parts.push(format!("{skipped} skipped"));
         }
         if let Some(errors) = self.errors {
-            parts.push(format!("{errors} errors"));
+            parts.push(format!("{errors} error{}", if errors == 1 { "" } else { "s" }));
         }
         if parts.is_empty() {
             parts.push(match self.exit {

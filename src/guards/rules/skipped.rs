@@ -173,7 +173,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             taken.push(&case.name);
             let old = view.old.cases.iter().filter(|old| old.name == case.name).nth(nth);
             for (code, at, mark) in more_marks(view, old, case) {
-                let reason = format!("the test `{}` is marked `{mark}`", case.name);
+                let reason = format!("the test `{}` is marked `{}`", case.name, spelt(mark));
                 if old.is_some() && tests {
                     report.refuse(code, view.path, view.line(at), reason);
                 } else if code == Code::SkipsTest {
@@ -185,6 +185,12 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             shared(view, report);
         }
     }
+}
+
+/// A pattern as a person writes it.
+fn spelt(pattern: &str) -> String {
+    let text = pattern.replace(" . ", ".").replace(". ", ".").replace(" ! ", "!").replace(" (", "(").replace("( ", "(");
+    text.replace(" )", ")").replace("# [ ", "#[").replace(" ]", "]").replace("@ ", "@").replace(" :: ", "::")
 }
 
 fn marks_in<'t>(lang: Lang, tokens: &'t [Token<'t>]) -> Vec<(Code, usize, &'static str)> {
@@ -235,7 +241,12 @@ fn shared(view: &View<'_>, report: &mut Report) {
     for (code, at, mark) in &now {
         let count = |list: &[(Code, usize, &str)]| list.iter().filter(|(_, _, other)| other == mark).count();
         if count(&now) > count(&before) && view.is_added(*at) {
-            report.refuse(*code, view.path, view.line(*at), format!("tests that stand in a group are marked `{mark}`"));
+            report.refuse(
+                *code,
+                view.path,
+                view.line(*at),
+                format!("tests that stand in a group are marked `{}`", spelt(mark)),
+            );
         }
     }
 }
