@@ -14,7 +14,9 @@ use crate::engine::StopReason;
 use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unusable};
 use crate::plan::Where;
 use crate::process::{self, Exit, FirstSignal, Spec};
-use crate::workspace::{ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies, is_temporary};
+use crate::workspace::{
+    ChangedKind, ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies, is_temporary,
+};
 
 /// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
 /// so of copying; above it, working in place is the better bargain.
@@ -704,12 +706,17 @@ fn writes(receipts: &[Receipt]) -> BTreeSet<String> {
     receipts.iter().flat_map(|receipt| receipt.wrote.iter().cloned()).collect()
 }
 
-/// Returns the changed paths that checks are not known to write. A folder that checks fill counts as theirs.
+/// Returns the changed paths that checks are not known to write. A folder that checks fill counts as theirs, and so
+/// does a new file whose name differs from that of a known one only by its numbers (`report-1763.xml`).
 fn foreign_paths(changed: &[ChangedPath], known: &BTreeSet<String>) -> Vec<String> {
     let folder = |path: &str| Path::new(path).parent().map(Path::to_owned).filter(|parent| parent.as_os_str() != "");
     let folders: BTreeSet<PathBuf> = known.iter().filter_map(|path| folder(path)).collect();
+    let names: BTreeSet<String> = known.iter().filter_map(|path| numbered(path)).collect();
     changed
         .iter()
+        .filter(|changed| {
+            changed.kind != ChangedKind::Added || numbered(&changed.path).is_none_or(|name| !names.contains(&name))
+        })
         .map(|changed| changed.path.clone())
         .filter(|path| !known.contains(path))
         .filter(|path| {
@@ -719,6 +726,19 @@ fn foreign_paths(changed: &[ChangedPath], known: &BTreeSet<String>) -> Vec<Strin
             !cache
         })
         .collect()
+}
+
+/// The path with a mark in the place of what counts or tells runs apart in its name: words that hold a digit. `None`
+/// where there is no such word.
+fn numbered(path: &str) -> Option<String> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut out = String::new();
+    for word in name.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        out.push_str(if bare.contains(|c: char| c.is_ascii_digit()) { "#" } else { bare });
+        out.push_str(&word[bare.len()..]);
+    }
+    (out != name).then(|| format!("{folder}/{out}"))
 }
 
 /// Folders that runners fill with names of their own choosing.
@@ -745,4 +765,23 @@ fn typed_duration(ms: u64) -> String {
 fn same_results(a: &[Receipt], b: &[Receipt]) -> bool {
     differing(a, b).is_empty()
         && a.iter().zip(b).all(|(a, b)| a.exit.success() == b.exit.success() && a.counts.run == b.counts.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_that_differs_by_its_number_from_one_a_check_wrote_is_the_checks() {
+        let known: BTreeSet<String> = ["out/report-17.xml", "plain.txt"].map(str::to_owned).into();
+        let foreign = |path: &str, kind| foreign_paths(&[ChangedPath { path: path.into(), kind }], &known);
+        let none: Vec<String> = Vec::new();
+        assert_eq!(foreign("out/report-8a2.xml", ChangedKind::Added), none);
+        assert_eq!(foreign("plain.txt", ChangedKind::Modified), none);
+        for path in ["out/report-8.txt", "out/notes-8.xml", "report-8.xml", "out/report.xml", "plain2.txt"] {
+            assert_eq!(foreign(path, ChangedKind::Added), [path]);
+        }
+        // What was there before is nobody's new file.
+        assert_eq!(foreign("out/report-8.xml", ChangedKind::Modified), ["out/report-8.xml"]);
+    }
 }

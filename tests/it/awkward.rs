@@ -112,6 +112,17 @@ fn what_a_check_writes_is_put_back_and_listed() {
     }
 }
 
+#[test]
+fn reports_of_a_new_number_after_every_run_are_the_checks_and_put_back_in_place_too() {
+    let command = "mkdir -p out; echo run > out/report-$$.txt; node --test";
+    for place in ["worktree", "in-place"] {
+        let scene = Scene::new(mender(), sum_files_and(&[]));
+        ended(scene.start(&["--test-cmd", command, "--where", place]), 0, "goal-met");
+        assert_eq!(scene.repo.git(["status", "--porcelain"]), format!(" M {SUM}"), "{place}");
+        scene.assert_mended();
+    }
+}
+
 // --- Few or no checks ---
 
 #[test]
