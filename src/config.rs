@@ -118,7 +118,7 @@ pub fn review_settings(root: &Path, environment: &Environment) -> anyhow::Result
         Some(path) => read_file(path)?.review,
         None => ReviewSettings::default(),
     };
-    Ok(ReviewSettings::of(user, read_file(&root.join(REPOSITORY_FILE))?.review))
+    Ok(ReviewSettings::of(&user, &read_file(&root.join(REPOSITORY_FILE))?.review))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Options> {

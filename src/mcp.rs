@@ -97,7 +97,17 @@ struct Shared {
     /// Calls at work.
     running: AtomicUsize,
     /// The client's first root, once it was asked.
-    root: Mutex<Option<Option<PathBuf>>>,
+    root: Mutex<Root>,
+}
+
+/// The client's first root, as far as it is known.
+#[derive(Clone, Default)]
+enum Root {
+    #[default]
+    NotAsked,
+    /// The client has none that is a folder here.
+    None,
+    Folder(PathBuf),
 }
 
 /// Standard input that notes its own end, so that calls at work learn of it at once.
@@ -158,7 +168,7 @@ impl ServerHandler for Server {
     }
 
     async fn on_roots_list_changed(&self, _: NotificationContext<RoleServer>) {
-        *lock(&self.shared.root) = None;
+        *lock(&self.shared.root) = Root::NotAsked;
     }
 
     async fn call_tool(
@@ -189,7 +199,7 @@ impl ServerHandler for Server {
         let ended = Arc::new(AtomicBool::new(false));
         let caller = Caller { shared: Arc::clone(&self.shared), ended: Arc::clone(&ended), sender };
         // Also where this future is dropped, the work must end.
-        let _end = EndOnDrop(ended);
+        let end = EndOnDrop(ended);
         let _count = Counted::new(&self.shared);
         let counted = Counted::new(&self.shared);
         let mut job = tokio::task::spawn_blocking(move || {
@@ -206,7 +216,7 @@ impl ServerHandler for Server {
                 done = &mut job => break done,
                 () = context.ct.cancelled() => {
                     // Nobody waits for the answer; the work ends by itself once told.
-                    _end.0.store(true, Ordering::SeqCst);
+                    end.0.store(true, Ordering::SeqCst);
                     break job.await;
                 }
                 Some(text) = activity.recv() => {
@@ -233,8 +243,10 @@ impl Server {
     /// Returns the client's first root, where it has any.
     #[expect(deprecated, reason = "hosts of today name their folder this way; `cwd` is what comes after it")]
     async fn root(&self, peer: &Peer<RoleServer>) -> Option<PathBuf> {
-        if let Some(known) = lock(&self.shared.root).clone() {
-            return known;
+        match lock(&self.shared.root).clone() {
+            Root::NotAsked => {}
+            Root::None => return None,
+            Root::Folder(root) => return Some(root),
         }
         let offers = peer.peer_info().is_some_and(|info| info.capabilities.roots.is_some());
         if !offers {
@@ -245,7 +257,7 @@ impl Server {
             Ok(Ok(listed)) => listed.roots.iter().find_map(|root| path_of(&root.uri)),
             _ => None,
         };
-        *lock(&self.shared.root) = Some(root.clone());
+        *lock(&self.shared.root) = root.clone().map_or(Root::None, Root::Folder);
         root
     }
 }
@@ -711,7 +723,7 @@ fn run(name: &str, arguments: JsonObject, session: &Session, mut caller: Caller)
             review(session, request, &mut caller)
         }
         "should_request_review" => {
-            let report = operations::review_policy(&policy(parse(arguments)?)?)?;
+            let report = operations::review_policy(&policy(&parse(arguments)?)?)?;
             let word = if report.review { "Ask for a review" } else { "No review is needed" };
             answered(&report, &format!("{word}: {}.", report.reason))
         }
@@ -823,7 +835,7 @@ fn safe_output(session: &Session, path: &str) -> anyhow::Result<PathBuf> {
     if inside { Ok(real) } else { Err(refused("is outside the repository").into()) }
 }
 
-fn policy(arguments: PolicyArguments) -> anyhow::Result<PolicyRequest> {
+fn policy(arguments: &PolicyArguments) -> anyhow::Result<PolicyRequest> {
     let name = arguments.decision_type.trim().to_lowercase().replace('_', "-");
     let decision: Option<DecisionKind> = serde_json::from_value(Value::String(name.clone())).ok();
     let kind: Option<Kind> = serde_json::from_value(Value::String(name)).ok();

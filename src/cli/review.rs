@@ -1,5 +1,6 @@
 //! `review`: asks, shows and counts.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -153,16 +154,17 @@ fn stats_text(stats: &ReviewStats) -> String {
     let mut text = format!("{}\n", tally_text("all", &stats.total));
     for row in &stats.sessions {
         let name = row.session.as_deref().unwrap_or("no session");
-        text.push_str(&format!("{}\n", tally_text(name, &row.tally)));
+        let _ = writeln!(text, "{}", tally_text(name, &row.tally));
     }
     for (verdict, followed) in &stats.followed {
         let words: Vec<String> = followed.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        text.push_str(&format!("files since {verdict}: {}\n", words.join(", ")));
+        let _ = writeln!(text, "files since {verdict}: {}", words.join(", "));
     }
-    text.push_str(&format!(
-        "today: {} of {} reviews; a session may have {}\n",
+    let _ = writeln!(
+        text,
+        "today: {} of {} reviews; a session may have {}",
         stats.today, stats.limits.day, stats.limits.session
-    ));
+    );
     text
 }
 
@@ -172,14 +174,14 @@ fn tally_text(name: &str, tally: &Tally) -> String {
     let mut text = format!("{name}: {} reviews", tally.reviews);
     for (before, words, after) in [(" · ", verdicts, ""), (" (", causes, ")")] {
         if !words.is_empty() {
-            text.push_str(&format!("{before}{}{after}", words.join(", ")));
+            let _ = write!(text, "{before}{}{after}", words.join(", "));
         }
     }
-    text.push_str(&format!(" · {} repeated · {} tokens", tally.repeated, report::count(tally.tokens.total())));
+    let _ = write!(text, " · {} repeated · {} tokens", tally.repeated, report::count(tally.tokens.total()));
     if let Some(money) = tally.money {
-        text.push_str(&format!(" · {money:.4}"));
+        let _ = write!(text, " · {money:.4}");
         if tally.reviews > 0 {
-            text.push_str(&format!(" ({:.4} a review)", money / f64::from(tally.reviews)));
+            let _ = write!(text, " ({:.4} a review)", money / f64::from(tally.reviews));
         }
     }
     text

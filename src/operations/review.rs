@@ -556,7 +556,7 @@ fn ask_for(
     let words =
         prompt.is_some() || question.is_some() || concern.is_some() || proposed.is_some() || !options.is_empty();
     let files = !material.files.is_empty() || material.diff.is_some();
-    if !words && !(files && kind != Kind::Free) {
+    if !(words || files && kind != Kind::Free) {
         return Err(Failure::usage(
             "nothing is asked",
             "write the question as PROMPT (`-` reads standard input), or give --question, --option, --concern, --diff",
@@ -684,7 +684,7 @@ pub struct ReviewSettings {
 impl ReviewSettings {
     /// Returns the user's settings with what a repository adds: it may lower what the user allows, never raise it.
     #[must_use]
-    pub fn of(user: Self, repository: Self) -> Self {
+    pub fn of(user: &Self, repository: &Self) -> Self {
         let base = user.limits();
         let lower = |own: u32, theirs: Option<u32>| Some(theirs.map_or(own, |theirs| theirs.min(own)));
         Self {
@@ -707,8 +707,8 @@ mod tests {
     #[test]
     fn a_repository_may_lower_a_budget_and_never_raise_it() {
         let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session, price: None };
-        assert_eq!(ReviewSettings::of(set(None, None), set(Some(1000), Some(2))), set(Some(50), Some(2)));
-        assert_eq!(ReviewSettings::of(set(Some(100), None), set(Some(60), None)), set(Some(60), Some(10)));
+        assert_eq!(ReviewSettings::of(&set(None, None), &set(Some(1000), Some(2))), set(Some(50), Some(2)));
+        assert_eq!(ReviewSettings::of(&set(Some(100), None), &set(Some(60), None)), set(Some(60), Some(10)));
     }
 
     #[test]

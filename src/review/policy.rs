@@ -66,7 +66,7 @@ pub fn decide(request: &PolicyRequest) -> PolicyReport {
         (None, Kind::Methodology | Kind::Experimental, _) => {
             (true, format!("{} decisions are always reviewed", request.kind.name()))
         }
-        (None, _, Stakes::High | Stakes::Critical) if !(request.confidence >= SURE) => {
+        (None, _, Stakes::High | Stakes::Critical) if request.confidence < SURE || request.confidence.is_nan() => {
             (true, format!("the stakes are high and the confidence {} is below {SURE}", request.confidence))
         }
         (None, Kind::Priority, _) if request.options != Some(0) && request.options != Some(1) => {

@@ -3,6 +3,7 @@
 //! What the asker wrote arrives byte for byte; files and differences stand between fences that nothing inside can
 //! close. It reads no file.
 
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 use anyhow::Context;
@@ -110,7 +111,10 @@ pub fn excerpt(path: &str, text: &str) -> Excerpt {
 pub fn numbered(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let width = lines.len().to_string().len();
-    lines.iter().enumerate().map(|(at, line)| format!("{:>width$} | {line}\n", at + 1)).collect()
+    lines.iter().enumerate().fold(String::with_capacity(text.len()), |mut all, (at, line)| {
+        let _ = writeln!(all, "{:>width$} | {line}", at + 1);
+        all
+    })
 }
 
 /// Returns what in a prompt could be the path of a file, each once, in order.
