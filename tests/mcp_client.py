@@ -10,6 +10,7 @@ for the field NAME of the newest structured answer that had one.
 import json
 import os
 import sys
+import time
 
 import anyio
 from mcp.client.session import ClientSession
@@ -64,7 +65,10 @@ async def main():
         first = await session.initialize()
         results = [first.model_dump(by_alias=True, mode="json")]
         for step in steps:
+            began = time.monotonic()
             results.append(await play(session, step))
+            # Shown where a test fails.
+            print(f"{time.monotonic() - began:.1f} s: {json.dumps(step)[:100]}", file=sys.stderr)
     print(json.dumps(results))
 
 

@@ -23,12 +23,12 @@ fn answer() -> Value {
     })
 }
 
-/// Answers GO; a question that holds `hang` gets nothing.
+/// Answers GO; a question that says so gets nothing.
 fn setup() -> (ScriptedServer, TestEnvironment, Repo) {
     let server =
         ScriptedServer::start(
             |request| {
-                if request.prompt.contains("hang") { Reply::hang() } else { Reply::json(&answer()) }
+                if request.prompt.contains("no answer, please") { Reply::hang() } else { Reply::json(&answer()) }
             },
         )
         .unwrap();
@@ -66,7 +66,7 @@ fn the_official_client_lists_calls_follows_cancels_and_does_twenty_at_once() {
         repo.path(),
         &json!([
             {"list": true},
-            {"call": "codex_review", "arguments": {"prompt": "hang", "reasoning_effort": "low"}, "cancel_after": 3},
+            {"call": "codex_review", "arguments": {"prompt": "no answer, please", "reasoning_effort": "low"}, "cancel_after": 3},
             {"call": "should_request_review", "arguments": {"decision_type": "gate", "confidence": 0.5, "stakes": "high"}},
             {"parallel": parallel},
             {"call": "priority_guidance", "arguments": {"options": ["a", "b"], "context": "Time is short."}},
@@ -225,7 +225,7 @@ fn the_end_of_input_ends_the_server_and_its_codex_even_in_the_middle_of_calls() 
     raw.introduce();
     for id in [2, 3] {
         raw.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
-            "params": {"name": "codex_review", "arguments": {"prompt": format!("hang {id}")}}}));
+            "params": {"name": "codex_review", "arguments": {"prompt": format!("{id}: no answer, please")}}}));
     }
     server.wait_for_requests(2, LIMIT).unwrap();
     raw.input = None;
