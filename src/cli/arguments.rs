@@ -339,6 +339,8 @@ pub enum HookEvent {
     Prompt,
     /// A session begins
     SessionStart,
+    /// The user has written a prompt
+    TurnStart,
     /// A turn of the host ended
     Stop,
     /// The readable state of a loop changed

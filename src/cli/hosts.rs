@@ -16,7 +16,8 @@ use super::{commands, output};
 use crate::config::{self, Environment};
 use crate::error;
 use crate::hook::{self, Event, Typed};
-use crate::operations::{self, Session};
+use crate::operations::{self, Session, TurnEnd, Watch};
+use crate::runtime::StopSignal;
 
 /// Longest document of an event that is read.
 const MAX_EVENT: u64 = 4 << 20;
@@ -61,13 +62,42 @@ pub(super) fn hook(hook: &Hook) -> anyhow::Result<u8> {
             Typed::Pass => None,
         },
         HookEvent::SessionStart => hook::session_start(operations::news(&dir).as_ref()),
-        HookEvent::Stop => hook::turn_ended(operations::news(&dir).as_ref()),
+        HookEvent::TurnStart => {
+            operations::turn_begins(&dir, &event.session_id, &event.prompt);
+            None
+        }
+        HookEvent::Stop => {
+            let session = Session { dir: dir.clone(), environment: Environment::read(), worker_log: None };
+            let end = TurnEnd {
+                session: &event.session_id,
+                sent_back: event.stop_hook_active,
+                said: event.last_assistant_message.as_deref().unwrap_or_default(),
+            };
+            let gate = operations::turn_ended(&session, end, &mut Quiet::default());
+            hook::turn_ended(operations::news(&dir).as_ref(), gate.as_ref())
+        }
         HookEvent::FileChanged => hook::file_changed(operations::news(&dir).as_ref()),
     };
     if let Some(answer) = answer {
         output::text(&answer.to_string());
     }
     Ok(0)
+}
+
+/// Waits for a review without a word; a signal, such as a host sends that gives up, ends it.
+#[derive(Default)]
+struct Quiet(Option<StopSignal>);
+
+impl Watch for Quiet {
+    fn activity(&mut self, _: &str) {}
+
+    fn stop(&mut self) -> bool {
+        if self.0.is_none() {
+            // Only now: a hook that waits for nothing is better ended by the signal itself.
+            self.0 = StopSignal::listen(Path::new("/nonexistent/stop"), false).ok();
+        }
+        self.0.as_ref().is_some_and(|stop| stop.signal().is_some())
+    }
 }
 
 /// Serves a host.

@@ -101,6 +101,7 @@ fn ask(arguments: &Review, session: &Session, json: bool) -> anyhow::Result<u8> 
         context: arguments.context.clone(),
         files: arguments.file.clone(),
         diff: arguments.diff.clone(),
+        since: None,
         agent_file: arguments.agent_file.clone(),
         effort: arguments.effort.clone(),
         model: arguments.model.clone(),

@@ -22,8 +22,9 @@ pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
 pub use review::{
-    GateReport, ReviewList, ReviewRequest, ReviewRow, ReviewSettings, ReviewStats, SessionTally, Watch, review,
-    review_gate, review_list, review_policy, review_show, review_stats, set_review_gate,
+    GateReport, ReviewList, ReviewRequest, ReviewRow, ReviewSettings, ReviewStats, SessionTally, TurnEnd, TurnVerdict,
+    Watch, review, review_gate, review_list, review_policy, review_show, review_stats, set_review_gate, turn_begins,
+    turn_ended,
 };
 pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
 pub use tidying::{PruneReport, StopReport, history, prune, stats, stop};

@@ -103,7 +103,7 @@ fn line(report: &StatusReport) -> String {
 }
 
 /// Returns root and git folder of the work tree around a folder, by the files alone.
-fn work_tree(dir: &Path) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn work_tree(dir: &Path) -> Option<(PathBuf, PathBuf)> {
     let dir = dir.canonicalize().ok()?;
     dir.ancestors().find_map(|root| {
         let git = root.join(".git");

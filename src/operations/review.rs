@@ -1,6 +1,7 @@
 //! Asking Codex for a review: the question put together, the record kept, the budget held, the verdict returned.
 
 mod files;
+mod gate;
 mod place;
 mod records;
 
@@ -32,11 +33,9 @@ use crate::review::{
 };
 use crate::store::write_atomic;
 use files::{DiffBase, Material};
+pub use gate::{GateReport, TurnEnd, TurnVerdict, review_gate, set_review_gate, turn_begins, turn_ended};
 use place::Place;
-pub use records::{
-    GateReport, ReviewList, ReviewRow, ReviewStats, SessionTally, review_gate, review_list, review_show, review_stats,
-    set_review_gate,
-};
+pub use records::{ReviewList, ReviewRow, ReviewStats, SessionTally, review_list, review_show, review_stats};
 
 /// Longest wait for a verdict where nothing else is said.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
@@ -69,6 +68,8 @@ pub struct ReviewRequest {
     pub files: Vec<PathBuf>,
     /// Show what changed since this commit; an empty name stands for HEAD.
     pub diff: Option<String>,
+    /// Show what changed since this tree, the beginning of a turn; in the place of `diff`.
+    pub since: Option<String>,
     /// File that is put in front.
     pub agent_file: Option<PathBuf>,
     pub effort: Option<String>,
@@ -552,7 +553,8 @@ fn ask_for(
     } else {
         Kind::Free
     });
-    let material = Material::read(session, place, &request.files, request.diff.as_deref().map(DiffBase::named))?;
+    let base = request.since.clone().map(DiffBase::Tree).or_else(|| request.diff.as_deref().map(DiffBase::named));
+    let material = Material::read(session, place, &request.files, base)?;
     let words =
         prompt.is_some() || question.is_some() || concern.is_some() || proposed.is_some() || !options.is_empty();
     let files = !material.files.is_empty() || material.diff.is_some();

@@ -9,6 +9,7 @@ mod bad_input;
 mod cases;
 mod common;
 mod demo;
+mod gate;
 mod harness;
 mod kill;
 mod lifecycle;

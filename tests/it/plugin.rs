@@ -219,14 +219,16 @@ fn the_manifests_agree_with_each_other_with_the_launcher_and_with_the_program() 
     for (event, groups) in hooks["hooks"].as_object().unwrap() {
         for hook in groups.as_array().unwrap().iter().flat_map(|group| group["hooks"].as_array().unwrap()) {
             assert_eq!(hook["command"], "${CLAUDE_PLUGIN_ROOT}/bin/loop-companion", "{event}");
-            assert!(hook["timeout"].as_u64().is_some_and(|limit| limit <= 120), "{event}");
+            // The end of a turn may wait for a review, where the user has switched the gate on.
+            let most = if event == "Stop" { 900 } else { 120 };
+            assert!(hook["timeout"].as_u64().is_some_and(|limit| limit <= most), "{event}");
             let words = hook["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
             let line = std::iter::once("loop-companion").chain(words).collect::<Vec<_>>().join(" ");
             assert_parses("hooks/hooks.json", &line);
             answered.insert(line);
         }
     }
-    assert_eq!(answered.len(), 4);
+    assert_eq!(answered.len(), 5);
     let matcher = hooks["hooks"]["UserPromptExpansion"][0]["matcher"].as_str().unwrap();
     let names = matcher.strip_prefix("cloop:(").and_then(|rest| rest.strip_suffix(')')).unwrap();
     let named: BTreeSet<_> = names.split('|').map(|name| format!("commands/{name}.md")).collect();
@@ -286,6 +288,7 @@ fn hooks_never_fail_and_say_nothing_within_a_loop_or_without_one() {
         ("prompt", "[1]"),
         ("prompt", r#"{"command_name":"other:status"}"#),
         ("session-start", event),
+        ("turn-start", event),
         ("stop", event),
         ("file-changed", event),
         ("session-start", r#"{"cwd":"/nowhere/at/all"}"#),

@@ -10,10 +10,11 @@ use loop_companion::cli::Arguments;
 use loop_companion::demo;
 use loop_companion::error::ErrorDocument;
 use loop_companion::operations::{
-    ApplyReport, BranchReport, DetectReport, Launched, ModelReport, PlanReport, PreflightReport, PruneReport,
-    StopReport,
+    ApplyReport, BranchReport, DetectReport, GateReport, Launched, ModelReport, PlanReport, PreflightReport,
+    PruneReport, ReviewList, ReviewStats, StopReport,
 };
 use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatsReport, StatusReport};
+use loop_companion::review::{PolicyReport, Review};
 use loop_companion::scripted::{Reply, ScriptedServer};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -42,6 +43,11 @@ fn all() -> Vec<(&'static str, Value)> {
         ("launched", schema_of::<Launched>()),
         ("history", schema_of::<HistoryReport>()),
         ("prune", schema_of::<PruneReport>()),
+        ("review", schema_of::<Review>()),
+        ("review-list", schema_of::<ReviewList>()),
+        ("review-stats", schema_of::<ReviewStats>()),
+        ("review-policy", schema_of::<PolicyReport>()),
+        ("review-gate", schema_of::<GateReport>()),
         ("error", schema_of::<ErrorDocument>()),
     ]
 }
@@ -205,6 +211,46 @@ fn a_loop_on_its_own_is_announced_and_stopped_with_documents_that_fit_their_sche
 }
 
 #[test]
+fn every_document_about_reviews_fits_its_schema() {
+    let answer = json!({
+        "unread": [], "risks": ["Cost"], "conditions": ["Run the pilot"], "priorities": ["first"],
+        "findings": [{"severity": "low", "file": null, "line": null, "message": "Short."}],
+        "recommendation": "Run the pilot first.", "verdict": "MODIFY", "confidence": 0.75,
+    });
+    let server = ScriptedServer::start(move |request| {
+        if request.prompt.contains("Broken?") { Reply::unauthorized() } else { Reply::json(&answer) }
+    })
+    .unwrap();
+    let environment = TestEnvironment::new(&server);
+    let ground = ground(&environment, "sample");
+    assert_eq!(ground.fits("review list", 0, "review-list")["reviews"], json!([]));
+    let held = ground.fits("review Scale?", 11, "review");
+    assert_eq!(ground.fits("review Scale?", 11, "review")["cached"], true);
+    assert_eq!(ground.fits("review Broken?", 12, "review")["cause"], "sign-in");
+    let shown = ground.fits(&format!("review show {}", held["id"].as_str().unwrap()), 0, "review");
+    assert_eq!(shown, held);
+    assert_eq!(ground.fits("review list", 0, "review-list")["reviews"].as_array().map(Vec::len), Some(2));
+    ground.repo.write(".cloop.toml", "[review]\nprice = { input = 1.0, output = 10.0 }\n");
+    let stats = ground.fits("review stats", 0, "review-stats");
+    assert!(stats["total"]["money"].as_f64().unwrap() > 0.0, "{stats}");
+    assert_eq!(
+        ground.fits("review policy --type gate --confidence 0.5 --stakes high", 0, "review-policy")["review"],
+        true
+    );
+    for (word, on) in [("", false), ("on", true), ("off", false)] {
+        assert_eq!(ground.fits(&format!("review gate {word}"), 0, "review-gate")["on"], on);
+    }
+    for bad in [
+        "review",
+        "review show none",
+        "review --file nowhere x",
+        "review policy --type gate --confidence 7 --stakes low",
+    ] {
+        assert_eq!(ground.fits(bad, 2, "error")["error"]["code"], "usage", "{bad}");
+    }
+}
+
+#[test]
 fn every_error_is_one_document_that_fits_its_schema() {
     let environment = TestEnvironment::with_codex_config("");
     let ground = ground(&environment, "sample");
@@ -227,11 +273,11 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
     let command = Arguments::command();
     let known: BTreeSet<&str> = command
         .get_subcommands()
-        // What only hosts call answers in their form.
+        // What only hosts call answers in their form; so does `mcp`, as mcp.rs tests.
         .filter(|command| !command.is_hide_set())
         .map(clap::Command::get_name)
         .collect();
-    // `demo` has its test in demo.rs; the others are above.
+    // `demo` and `mcp` have their tests in demo.rs and mcp.rs; the others are above.
     let tested = [
         "start",
         "status",
@@ -247,6 +293,8 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
         "preflight",
         "detect",
         "demo",
+        "review",
+        "mcp",
     ];
     assert_eq!(known, BTreeSet::from(tested));
 }

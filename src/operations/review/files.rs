@@ -21,12 +21,17 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 const MAX_FILES: usize = 100;
 
 /// Where a difference begins.
-pub(super) struct DiffBase(String);
+pub(super) enum DiffBase {
+    /// At what a name stands for.
+    Commit(String),
+    /// At this tree, the beginning of a turn.
+    Tree(String),
+}
 
 impl DiffBase {
     /// An empty name stands for HEAD.
     pub(super) fn named(name: &str) -> Self {
-        Self(if name.trim().is_empty() { "HEAD".to_owned() } else { name.trim().to_owned() })
+        Self::Commit(if name.trim().is_empty() { "HEAD".to_owned() } else { name.trim().to_owned() })
     }
 }
 
@@ -60,7 +65,7 @@ impl Material {
             }
             material.files.push(excerpt(&path.display().to_string(), &numbered(&text)));
         }
-        if let Some(DiffBase(base)) = base {
+        if let Some(base) = base {
             let Some(repository) = &place.repository else {
                 return Err(Failure::usage(
                     "there is no git history here to take a difference from",
@@ -68,14 +73,19 @@ impl Material {
                 )
                 .into());
             };
-            let from = repository
-                .resolve(&base)
-                .and_then(|commit| repository.tree_of(&commit))
-                .map_err(|_| Failure::usage(format!("{base} is no commit here"), "name a branch, a tag or a commit"))?;
+            let (from, name) = match base {
+                DiffBase::Tree(tree) => (tree, "what the turn changed".to_owned()),
+                DiffBase::Commit(name) => {
+                    let tree =
+                        repository.resolve(&name).and_then(|commit| repository.tree_of(&commit)).map_err(|_| {
+                            Failure::usage(format!("{name} is no commit here"), "name a branch, a tag or a commit")
+                        })?;
+                    (tree, format!("the difference from {name} to the work tree"))
+                }
+            };
             let to = Workspace::of_user(repository)?.snapshot()?;
             let diff = without_binaries(&String::from_utf8_lossy(&repository.diff(&from, &to)?));
             material.secrets.extend(env_lines(&diff));
-            let name = format!("the difference from {base} to the work tree");
             let mut shown = excerpt(&name, &diff);
             if diff.trim().is_empty() {
                 "There is none: nothing has changed.".clone_into(&mut shown.text);

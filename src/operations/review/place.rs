@@ -175,7 +175,7 @@ fn add_folder(root: &Path, dir: &Path, hash: &mut Sha256, left: &mut usize) -> a
     Ok(true)
 }
 
-fn create_private(path: &Path) -> anyhow::Result<()> {
+pub(super) fn create_private(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Limits, Place, Review, SCHEMA_VERSION, Session, Tally, Verdict, config, review, write_atomic};
+use super::{Entry, Limits, Place, Review, SCHEMA_VERSION, Session, Tally, Verdict, config, review};
 use crate::error::Failure;
 use crate::review::{Cause, Kind};
 
@@ -58,16 +57,6 @@ pub struct SessionTally {
     /// Null for reviews asked for outside any host.
     pub session: Option<String>,
     pub tally: Tally,
-}
-
-/// Whether a review of every turn's changes is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateReport {
-    pub schema_version: u32,
-    pub on: bool,
-    /// How to switch it.
-    pub hint: String,
 }
 
 fn held(session: &Session) -> anyhow::Result<(Place, Vec<Entry>)> {
@@ -172,37 +161,5 @@ fn session_of(entry: &Entry) -> Option<&str> {
         Entry::Begun { session, .. } | Entry::Ended { session, .. } | Entry::Repeated { session, .. } => {
             session.as_deref()
         }
-    }
-}
-
-const GATE_FILE: &str = "review-gate.json";
-
-/// Says whether the gate is on; it is off where nobody switched it on.
-pub fn review_gate(session: &Session) -> anyhow::Result<GateReport> {
-    let repository = session.repository()?;
-    let path = session.store(&repository).dir().join(GATE_FILE);
-    let on = match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|value| value["on"] == true),
-        Err(_) => false,
-    };
-    Ok(gate_report(on))
-}
-
-/// Switches the gate of this work tree.
-pub fn set_review_gate(session: &Session, on: bool) -> anyhow::Result<GateReport> {
-    let repository = session.repository()?;
-    let store = session.store(&repository);
-    store.create()?;
-    let bytes = serde_json::to_vec(&serde_json::json!({"on": on})).context("write the gate")?;
-    write_atomic(&store.dir().join(GATE_FILE), &bytes)?;
-    Ok(gate_report(on))
-}
-
-fn gate_report(on: bool) -> GateReport {
-    let other = if on { "off" } else { "on" };
-    GateReport {
-        schema_version: SCHEMA_VERSION,
-        on,
-        hint: format!("switch it {other} with `loop-companion review gate {other}`"),
     }
 }
