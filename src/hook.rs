@@ -2,7 +2,7 @@
 //!
 //! Nothing here prints, fails or waits: an event that cannot be read is answered with silence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
@@ -59,6 +59,8 @@ pub enum Typed {
     Context(String),
     /// The model leads an interview; these are the typed arguments.
     Start(Value),
+    /// The model has this review run; these are its words, the program's name first.
+    Review(Vec<String>),
     /// Not ours.
     Pass,
 }
@@ -89,9 +91,19 @@ pub fn typed(event: &Event) -> Typed {
             Ok(_) => Typed::Pass,
             Err(said) => Typed::Say(said),
         },
-        "start" => Typed::Start(start(text)),
-        "review" => context(&json!({ "text": text })).map_or(Typed::Pass, Typed::Context),
+        "start" => start(text).map_or_else(Typed::Say, Typed::Start),
+        "review" if text.trim().is_empty() => Typed::Pass,
+        "review" => review(text).map_or_else(Typed::Say, Typed::Review),
         _ => Typed::Pass,
+    }
+}
+
+/// What the model is told of a review whose words are kept under an id, or of the words themselves.
+pub fn review_kept(id: Option<&str>, event: &Event) -> Option<String> {
+    let run = id.map(|id| format!("The command to run is: loop-companion host typed {id}"));
+    match (run, context(&json!({ "text": event.command_args }))) {
+        (Some(run), Some(typed)) => Some(format!("{run}\n{typed}")),
+        (run, typed) => run.or(typed),
     }
 }
 
@@ -115,13 +127,30 @@ fn parse(name: &str, words: Vec<String>) -> Result<Arguments, String> {
     Arguments::try_parse_from(argv).map_err(|error| error.render().to_string())
 }
 
-/// The arguments of `start` as the object that `--args-stdin` takes, and what is typed beside it.
-fn start(text: &str) -> Value {
-    let arguments = match parse("start", goal_first(text)) {
-        Ok(arguments) => arguments.command,
-        Err(said) => return json!({ "text": text, "error": said }),
-    };
-    let Command::Start(start) = arguments else { return json!({ "text": text }) };
+/// What to do about a dash that a person meant as text.
+const DASHES: &str = "\ntip: to have words that begin with dashes read as text, put quotes around the whole text\n";
+
+/// The arguments of `start` as the object that `--args-stdin` takes, and what is typed beside it; or what is wrong.
+fn start(text: &str) -> Result<Value, String> {
+    let (goal, mut rest) = text_first(text);
+    let named = rest.iter().any(|word| word.starts_with("--goal") || word.starts_with("--task-file"));
+    // As a flag's value it may begin with a dash.
+    let goal = goal.map(|goal| if named { goal } else { format!("--goal={goal}") });
+    // Typed together they are a question to the user, not an error.
+    let mut flags = serde_json::Map::new();
+    for name in ["wait", "background"] {
+        let typed = rest.len();
+        rest.retain(|word| word.strip_prefix("--") != Some(name));
+        if rest.len() < typed {
+            flags.insert(name.into(), true.into());
+        }
+    }
+    let Arguments { dir, json, command } =
+        parse("start", goal.into_iter().chain(rest).collect()).map_err(|said| said + DASHES)?;
+    let Command::Start(start) = command else { return Err("That is no start.".into()) };
+    if dir != Path::new(".") {
+        return Err("-C is not taken here: begin a session in that folder, and type the command there.".into());
+    }
     let mut object = serde_json::Map::new();
     let goal = start.goal.clone().or_else(|| (!start.words.is_empty()).then(|| start.words.join(" ")));
     object.insert("goal".into(), json!(goal));
@@ -135,10 +164,7 @@ fn start(text: &str) -> Value {
     object.insert("task-file".into(), json!(start.task_file));
     let set = |value: &Value| !(value.is_null() || value.as_array().is_some_and(Vec::is_empty));
     object.retain(|_, value| set(value));
-    let mut flags = serde_json::Map::new();
-    for (name, typed) in
-        [("wait", start.wait), ("background", start.background), ("yes", start.yes), ("plan", start.plan)]
-    {
+    for (name, typed) in [("yes", start.yes), ("plan", start.plan), ("json", json)] {
         if typed {
             flags.insert(name.into(), true.into());
         }
@@ -146,7 +172,23 @@ fn start(text: &str) -> Value {
     if let Some(hash) = &start.approved {
         flags.insert("approved".into(), json!(hash));
     }
-    json!({ "args": object, "flags": flags })
+    Ok(json!({ "args": object, "flags": flags }))
+}
+
+/// The words of a review, or what is wrong with them.
+fn review(text: &str) -> Result<Vec<String>, String> {
+    let whole = values(&words(text));
+    let (prompt, mut rest) = text_first(text);
+    // One that looks back; anything else that begins with such a word is a question.
+    if let Ok(Arguments { command: Command::Review(review), .. }) = parse("review", whole.clone())
+        && review.command.is_some()
+    {
+        rest = whole;
+    } else if let Some(prompt) = prompt {
+        rest.extend(["--".to_owned(), prompt]);
+    }
+    parse("review", rest.clone()).map_err(|said| said + DASHES)?;
+    Ok(["loop-companion".to_owned(), "review".to_owned()].into_iter().chain(rest).collect())
 }
 
 /// A word as typed: where it stands, and its value without the quotes around it.
@@ -192,25 +234,21 @@ fn values(words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.value.clone()).collect()
 }
 
-/// The words of `start`, those before the first flag as one: a goal keeps its blanks, quotes and line ends.
-fn goal_first(text: &str) -> Vec<String> {
+/// The words before the first flag as one text, with its blanks, quotes and line ends, and the rest.
+fn text_first(text: &str) -> (Option<String>, Vec<String>) {
     let words = words(text);
     let is_flag = |word: &Word| {
         let typed = &text[word.start..word.end];
         let long = typed.strip_prefix("--").and_then(|name| name.chars().next());
-        long.is_some_and(|c| c.is_ascii_alphabetic()) || ["-m", "-C", "-h"].contains(&typed)
+        long.is_some_and(|c| c.is_ascii_alphabetic()) || ["-m", "-o", "-C", "-h"].contains(&typed)
     };
-    let (goal, rest) = words.split_at(words.iter().position(is_flag).unwrap_or(words.len()));
-    let goal = match goal {
+    let (first, rest) = words.split_at(words.iter().position(is_flag).unwrap_or(words.len()));
+    let first = match first {
         [] => None,
         [only] => Some(only.value.clone()),
         [first, .., last] => Some(text[first.start..last.end].to_owned()),
     };
-    let rest = values(rest);
-    let named = rest.iter().any(|word| word.starts_with("--goal") || word.starts_with("--task-file"));
-    // As a flag's value it may begin with a dash.
-    let goal = goal.map(|goal| if named { goal } else { format!("--goal={goal}") });
-    goal.into_iter().chain(rest).collect()
+    (first, values(rest))
 }
 
 /// Answers a typed command whose output is known: the user reads it, the model has no turn.
@@ -233,14 +271,10 @@ pub fn beside(text: &str) -> Value {
     json!({"hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text}})
 }
 
-/// Answers the beginning of a session: a line where a loop runs, or has ended unseen; and the file to watch.
-pub fn session_start(news: Option<&News>) -> Option<Value> {
-    let news = news?;
-    let mut answer = json!({"hookSpecificOutput": {
-        "hookEventName": "SessionStart",
-        "watchPaths": [news.root.join(crate::store::FACE_DIR).join("loop-state.json")],
-    }});
-    if unseen(news) || !news.ended {
+/// Answers the beginning of a session: the file to watch, and a line where a loop runs or has ended unseen.
+pub fn session_start(watched: Option<&Path>, news: Option<&News>) -> Option<Value> {
+    let mut answer = json!({"hookSpecificOutput": {"hookEventName": "SessionStart", "watchPaths": [watched?]}});
+    if let Some(news) = news.filter(|news| unseen(news) || !news.ended) {
         answer["systemMessage"] = json!(news.line);
         answer["hookSpecificOutput"]["additionalContext"] = json!(news.line);
     }
@@ -362,20 +396,39 @@ mod tests {
             "EOF\nrm -rf x",
             "-rf \"q\"; 'end",
         ] {
-            assert_eq!(start(goal)["args"]["goal"], goal);
+            assert_eq!(start(goal).unwrap()["args"]["goal"], goal);
             let with_flags = format!("{goal} --max-iter 5 --test-cmd=\"npm test -- 'a b'\"");
-            let parsed = start(&with_flags);
+            let parsed = start(&with_flags).unwrap();
             assert_eq!(parsed["args"], json!({"goal": goal, "test-cmd": "npm test -- 'a b'", "max-iter": 5}));
         }
-        assert_eq!(start("\"fix the cap\" --yes"), json!({"args": {"goal": "fix the cap"}, "flags": {"yes": true}}));
-        assert_eq!(start("--goal 'a  b' --background")["args"]["goal"], "a  b");
+        assert_eq!(
+            start("\"fix the cap\" --yes").unwrap(),
+            json!({"args": {"goal": "fix the cap"}, "flags": {"yes": true}})
+        );
+        assert_eq!(start("--goal 'a  b' --background").unwrap()["args"]["goal"], "a  b");
+        assert_eq!(start("'use --release'").unwrap()["args"]["goal"], "use --release");
     }
 
     #[test]
-    fn what_is_no_flag_is_told_with_the_text_as_typed() {
-        let parsed = start("mend --nope");
-        assert_eq!(parsed["text"], "mend --nope");
-        assert!(parsed["error"].as_str().unwrap().contains("--nope"), "{parsed}");
+    fn what_is_no_flag_is_told_to_the_user_and_no_typed_flag_is_dropped() {
+        for text in ["mend --nope", "mend --max-iter many", "mend -C elsewhere", "--help"] {
+            assert!(matches!(typed(&event("cloop:start", text)), Typed::Say(_)), "{text}");
+        }
+        assert!(start("mend --nope").unwrap_err().contains("--nope"));
+        // Both at once are asked about; the command line refuses them.
+        let both = start("mend --wait --background --plan --json --approved x").unwrap();
+        let flags = json!({"wait": true, "background": true, "plan": true, "json": true, "approved": "x"});
+        assert_eq!(both["flags"], flags);
+    }
+
+    #[test]
+    fn a_review_keeps_its_question_and_what_looks_back_is_none() {
+        let words = |text: &str| review(text).unwrap()[2..].to_vec();
+        assert_eq!(words("list"), ["list"]);
+        assert_eq!(words("show me  the \"money\""), ["--", "show me  the \"money\""]);
+        assert_eq!(words("-x; touch y --type gate --diff"), ["--type", "gate", "--diff", "--", "-x; touch y"]);
+        assert!(review("is it --fast").unwrap_err().contains("quotes around"));
+        assert!(matches!(typed(&event("cloop:review", "  ")), Typed::Pass));
     }
 
     #[test]

@@ -363,6 +363,8 @@ pub enum HostService {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         words: Vec<String>,
     },
+    /// Run the review that was typed in a session and is kept under this id
+    Typed { id: String },
     /// Print one line whenever a loop of this work tree ends or waits for the user
     Monitor,
 }

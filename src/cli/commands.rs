@@ -132,7 +132,9 @@ fn request_from_stdin(start: &Start, session: &Session) -> anyhow::Result<(PlanR
         let id = id.as_str().ok_or_else(|| unusable("typed is no text".into()))?;
         let given: Vec<String> = object.keys().map(|key| kebab(key)).collect();
         let replaced = |key: &str| given.iter().any(|given| given == key || (given == "goal" && key == "task-file"));
-        object.extend(operations::typed(session, id)?.into_iter().filter(|(key, _)| !replaced(key)));
+        object.extend(
+            operations::typed::<serde_json::Map<_, _>>(session, id)?.into_iter().filter(|(key, _)| !replaced(key)),
+        );
     }
     let own = ["goal", "task-file", "accept", "approved", "plan", "dry-run", "yes"];
     let mut mine = serde_json::Map::new();

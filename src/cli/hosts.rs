@@ -59,9 +59,15 @@ pub(super) fn hook(hook: &Hook) -> anyhow::Result<u8> {
                 let id = args.is_object().then(|| operations::keep_typed(&dir, args)).flatten();
                 hook::kept(id.as_deref(), &arguments).map(|text| hook::beside(&text))
             }
+            Typed::Review(words) => {
+                let id = operations::keep_typed(&dir, &words.into());
+                hook::review_kept(id.as_deref(), &event).map(|text| hook::beside(&text))
+            }
             Typed::Pass => None,
         },
-        HookEvent::SessionStart => hook::session_start(operations::news(&dir).as_ref()),
+        HookEvent::SessionStart => {
+            hook::session_start(operations::watched(&dir).as_deref(), operations::news(&dir).as_ref())
+        }
         HookEvent::TurnStart => {
             operations::turn_begins(&dir, &event.session_id, &event.prompt);
             None
@@ -109,6 +115,17 @@ pub(super) fn host(host: Host, session: &Session) -> anyhow::Result<u8> {
             let text = match Arguments::try_parse_from(argv) {
                 Ok(arguments) => show(arguments, &session.dir),
                 Err(error) => error.render().to_string(),
+            };
+            output::text(&text);
+        }
+        HostService::Typed { id } => {
+            let kept = operations::typed::<Vec<String>>(session, &id).map(Arguments::try_parse_from);
+            let text = match kept {
+                // What was kept is from a folder that other programs write to as well: nothing else is run.
+                Ok(Ok(arguments @ Arguments { command: Command::Review(_), .. })) => show(arguments, &session.dir),
+                Ok(Ok(_)) => "That is no review.".into(),
+                Ok(Err(error)) => error.render().to_string(),
+                Err(error) => error.to_string(),
             };
             output::text(&text);
         }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
-pub use news::{News, Told, keep_typed, news, typed};
+pub use news::{News, Told, keep_typed, news, typed, watched};
 pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::Session;
 use super::viewing::latest;
 use crate::error::Failure;
 use crate::report::{LoopStatus, StatusReport, shorten, status_report};
-use crate::store::Store;
 pub use crate::store::Told;
+use crate::store::{FACE_DIR, Store};
 
 /// Most characters of a goal in a line.
 const GOAL_SHOWN: usize = 80;
@@ -25,8 +26,6 @@ pub struct News {
     pub paused: bool,
     /// Tells this end from any other, also of the same loop.
     pub mark: String,
-    /// The work tree's root.
-    pub root: PathBuf,
     store: Store,
 }
 
@@ -46,7 +45,7 @@ impl News {
 ///
 /// No git is started and nothing is put in order: this runs at every turn of a session.
 pub fn news(dir: &Path) -> Option<News> {
-    let (root, git_dir) = work_tree(dir)?;
+    let (_, git_dir) = work_tree(dir)?;
     let store = Store::new(&git_dir);
     let (run, state) = latest(&store).ok()??;
     let alive = store.holder().ok()?.is_some_and(|holder| holder.run_id == run.id);
@@ -61,7 +60,13 @@ pub fn news(dir: &Path) -> Option<News> {
     );
     let ended = matches!(report.status, LoopStatus::Finished | LoopStatus::Interrupted);
     let paused = report.status == LoopStatus::Paused;
-    Some(News { line: line(&report), ended, paused, mark, root, store })
+    Some(News { line: line(&report), ended, paused, mark, store })
+}
+
+/// Returns the file that changes with the newest loop of the work tree around this folder, whether or not it is there
+/// yet; `None` outside of one.
+pub fn watched(dir: &Path) -> Option<PathBuf> {
+    work_tree(dir).map(|(root, _)| root.join(FACE_DIR).join("loop-state.json"))
 }
 
 /// Keeps arguments that were typed in a host's session, and returns the id that a start names them by; `None` outside
@@ -74,7 +79,7 @@ pub fn keep_typed(dir: &Path, arguments: &serde_json::Value) -> Option<String> {
 /// Returns the arguments kept under an id.
 ///
 /// Returns a usage error if there are none.
-pub fn typed(session: &Session, id: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+pub fn typed<T: DeserializeOwned>(session: &Session, id: &str) -> anyhow::Result<T> {
     let repository = session.repository()?;
     let kept = session.store(&repository).typed(id)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     kept.ok_or_else(|| {

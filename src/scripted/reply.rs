@@ -147,6 +147,17 @@ impl Reply {
         )
     }
 
+    /// A call of a tool of an MCP server.
+    pub fn mcp_call(server: &str, tool: &str, arguments: &Value) -> Self {
+        let namespace = format!("mcp__{server}");
+        Self::stream(
+            vec![
+                json!({"type": "function_call", "namespace": namespace, "name": tool, "arguments": arguments.to_string()}),
+            ],
+            End::Completed,
+        )
+    }
+
     /// A call of Codex's own shell tool.
     pub fn exec_command(command: &str) -> Self {
         Self::function_call("exec_command", &json!({"cmd": command}))

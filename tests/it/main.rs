@@ -11,6 +11,7 @@ mod common;
 mod demo;
 mod gate;
 mod harness;
+mod hosts;
 mod kill;
 mod lifecycle;
 mod mcp;

@@ -1,4 +1,4 @@
-//! The plugin in the real Claude Code and the real Codex, and its files read as the code they are.
+//! The plugin's files read as the code they are, its hooks and its launcher.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,15 +9,12 @@ use std::time::Instant;
 
 use clap::{CommandFactory, Parser};
 use loop_companion::cli::Arguments;
-use loop_companion::scripted::{Gate, Reply, ScriptedServer};
+use loop_companion::scripted::ScriptedServer;
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
-use crate::common::scene::{FAULTY, SUM, mender, sum_files};
-use crate::common::{Claude, MessagesServer, Repo, TestEnvironment, Turn, platform};
-
-/// Text that would do something if a shell or a template saw it. `{}` stands for the file it would make.
-const HOSTILE: &str = "it's \"here\"; touch {} $(touch {}) `touch {}` && touch {} | touch {} \\ ${HOME} {{x}} !`touch {}`\nCLOOP_ARGS\ntouch {}\nüñí 🦊 'end";
+use crate::common::scene::{mender, sum_files};
+use crate::common::{Repo, TestEnvironment, platform};
 
 /// The program as command files name it: the plugin's folder is not on `PATH` where its name has a quote.
 const PROGRAM: &str = "\"${CLAUDE_PLUGIN_ROOT}/bin/loop-companion\"";
@@ -391,202 +388,4 @@ fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
     fs::copy(env!("CARGO_BIN_EXE_loop-companion"), shipped).unwrap();
     let (_, stdout, _) = launch(&environment, &script, &["--version"], "");
     assert_eq!(stdout, format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn claude_code_takes_the_plugin_at_its_strictest_and_answers_typed_commands_without_a_turn() {
-    let (_server, environment) = environment();
-    let repo = repository(&environment);
-    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text("a turn was taken".into())));
-    let root = claude.environment.root().to_owned();
-    let folder = claude.plugin.to_str().unwrap();
-    claude.claude(&root, ["plugin", "validate", "--strict", "--profile", "directory", folder]).expect_code(0);
-    claude.install();
-    let details = claude.claude(&root, ["--plugin-dir", folder, "plugin", "details", "cloop"]).expect_code(0).stdout;
-    let always = details.lines().find(|line| line.contains("Always-on")).unwrap_or_else(|| panic!("{details}"));
-    let tokens: u32 = always.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
-    assert!((50..150).contains(&tokens), "{always}");
-    println!("always on: {tokens} tokens");
-    let cli = |words: &[&str]| claude.environment.cloop(repo.path(), words).stdout.trim_end().to_owned();
-    let marker = root.join("made");
-    let start = ["start", "--yes", "--test-cmd", "node --test", "--goal", "sum adds"];
-    claude.environment.cloop(repo.path(), start).expect_code(0);
-    let hostile = format!("/cloop:status {}", HOSTILE.replace("{}", marker.to_str().unwrap()));
-    let refused = "error: unexpected argument".to_owned();
-    for (typed, expected) in [
-        ("/cloop:status", cli(&["status"])),
-        ("/cloop:result --json", cli(&["result", "--json"])),
-        ("/cloop:model spark low", "model gpt-5.3-codex-spark, effort low".to_owned()),
-        ("/cloop:stop", cli(&["stop"])),
-        (hostile.as_str(), refused.clone()),
-        ("/cloop:iterate 5; rm -rf x", refused),
-    ] {
-        let document = claude.prompt(repo.path(), typed, &[]);
-        let said = document["result"].as_str().unwrap();
-        assert!(said.contains(&expected), "{typed}: no\n{expected}\nin\n{said}");
-        let turns = (document["num_turns"].as_u64(), document["permission_denials"].as_array().map(Vec::len));
-        assert_eq!(turns, (Some(0), Some(0)), "{document:#}");
-    }
-    assert_eq!(claude.model.requests().len(), 0);
-    assert!(!marker.exists());
-}
-
-#[test]
-fn without_hooks_the_command_files_answer_and_typed_text_still_runs_nothing() {
-    let (_server, environment) = environment();
-    let repo = repository(&environment);
-    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text("shown".into())));
-    let plugin = claude.plugin.to_str().unwrap();
-    let marker = claude.environment.root().join("made");
-    let text = HOSTILE.replace("{}", marker.to_str().unwrap());
-    let none = "No loop has run in this work tree.";
-    let off = "{\"disableAllHooks\":true}";
-    for (name, mode, expected) in [
-        ("status", "default", none),
-        ("result", "acceptEdits", "there is no loop in this work tree"),
-        ("stop", "bypassPermissions", none),
-        ("model", "default", "effort xhigh"),
-        ("iterate", "bypassPermissions", "loop-companion\" iterate -n N"),
-    ] {
-        let before = claude.model.requests().len();
-        let typed = format!("/cloop:{name} {text}");
-        let document =
-            claude.prompt(repo.path(), &typed, &["--plugin-dir", plugin, "--settings", off, "--permission-mode", mode]);
-        assert_eq!(document["result"], "shown", "{name}: {document:#}");
-        assert_eq!(document["permission_denials"], json!([]), "{name}");
-        let requests = claude.model.requests();
-        assert_eq!(requests.len(), before + 1, "{name}");
-        assert!(requests[before].user_text().contains(expected), "{name}: {}", requests[before].user_text());
-        assert!(!marker.exists(), "{name} in mode {mode} ran what was typed");
-    }
-}
-
-/// The id that stands for what was typed, as the hook tells it to the model.
-fn typed_id(text: &str) -> &str {
-    let (_, rest) = text.split_once("\"typed\":\"").unwrap_or_else(|| panic!("no id in:\n{text}"));
-    rest.split('"').next().unwrap()
-}
-
-/// The Bash call that plans what was typed, as the command file leads to it.
-fn plan_call(plugin: &Path, text: &str, flags: &str) -> Turn {
-    let (program, id) = (plugin.join("bin/loop-companion"), typed_id(text));
-    Turn::bash(&format!(
-        "\"{}\" start --plan{flags} --args-stdin <<'CLOOP_ARGS'\ntyped = '{id}'\nCLOOP_ARGS",
-        program.display()
-    ))
-}
-
-#[test]
-fn a_hostile_goal_reaches_the_plan_byte_for_byte_in_every_permission_mode() {
-    let (_server, environment) = environment();
-    let repo = repository(&environment);
-    // The model that does as the command file says: preflight, then the plan of exactly what was typed.
-    let folder = Claude::folder(&environment);
-    let claude = Claude::new(
-        environment,
-        MessagesServer::start(move |request| match request.tool_result() {
-            Some(result) => Turn::Text(result),
-            None => plan_call(&folder, &request.user_text(), " --json"),
-        }),
-    );
-    let plugin = claude.plugin.to_str().unwrap();
-    let marker = claude.environment.root().join("made");
-    let hostile = HOSTILE.replace("{}", marker.to_str().unwrap());
-    let long = format!("{} {hostile}", "a goal of many words ".repeat(450));
-    for (mode, goal) in
-        [("default", &hostile), ("acceptEdits", &hostile), ("bypassPermissions", &hostile), ("default", &long)]
-    {
-        let line = format!("/cloop:start {goal} --test-cmd \"node --test\" --max-iter 5");
-        let document = claude.prompt(repo.path(), &line, &["--plugin-dir", plugin, "--permission-mode", mode]);
-        assert_eq!(document["permission_denials"], json!([]), "{mode}: {document:#}");
-        let result = document["result"].as_str().unwrap();
-        let plan: Value = serde_json::from_str(result).unwrap_or_else(|error| panic!("{mode}: {error} in {result}"));
-        assert_eq!(plan["plan"]["goal"].as_str(), Some(goal.as_str()), "{mode}");
-        assert_eq!(plan["plan"]["budget"]["maxIterations"], 5);
-        assert!(!marker.exists(), "{mode} ran what was typed");
-    }
-    assert_eq!(repo.read(SUM), FAULTY);
-}
-
-#[test]
-fn codex_takes_the_plugin_and_its_skill_reaches_the_model() {
-    let server = ScriptedServer::start(|_| Reply::message("read")).unwrap();
-    let environment = TestEnvironment::new(&server);
-    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text(String::new())));
-    let environment = &claude.environment;
-    let codex = |arguments: &[&str]| {
-        let mut command = environment.command(crate::common::codex_bin(), environment.root());
-        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    codex(&["plugin", "marketplace", "add", claude.plugin.to_str().unwrap()]);
-    codex(&["plugin", "add", "cloop@codexloop"]);
-    let servers: Value = serde_json::from_str(&codex(&["mcp", "list", "--json"])).unwrap();
-    assert_eq!(servers[0]["transport"]["args"], json!(["mcp"]));
-    let cwd = Path::new(servers[0]["transport"]["cwd"].as_str().unwrap());
-    let program = cwd.join(servers[0]["transport"]["command"].as_str().unwrap());
-    let version = Command::new(program).arg("--version").output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
-    let run = environment.codex(environment.root(), ["--ephemeral", "-s", "read-only"], "$cloop:cloop how is it?");
-    let run = run.expect_code(0);
-    let request = &server.requests()[0];
-    assert!(
-        request.prompt.contains("# CodexLoop") || request.raw.to_string().contains("# CodexLoop"),
-        "{}",
-        run.stdout
-    );
-}
-
-#[test]
-fn an_interactive_session_answers_status_leads_to_a_running_loop_and_hears_of_its_end() {
-    let gate = Gate::new();
-    let model = mender().into_model();
-    let held = gate.clone();
-    let server = ScriptedServer::start(move |request| model(request).after(&held)).unwrap();
-    let environment = TestEnvironment::new(&server);
-    let repo = repository(&environment);
-    // The interview as the command file leads it: plan, approval, start.
-    let folder = Claude::folder(&environment);
-    let claude = Claude::new(
-        environment,
-        MessagesServer::start(move |request| {
-            let text = request.user_text();
-            let result = request.tool_result().unwrap_or_default();
-            let question = json!({"question": "Start this loop?", "header": "Approval", "multiSelect": false, "options": [
-                {"label": "Start (recommended)", "description": "Start exactly this plan"},
-                {"label": "Cancel", "description": "Start nothing"}]});
-            match result.split("Plan hash: ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-                _ if text.contains("the loop ended") => Turn::Text("The loop has told me of its end.".into()),
-                Some(_) => Turn::Tool { name: "AskUserQuestion".into(), input: json!({ "questions": [question] }) },
-                None if result.contains("runs on its own") => Turn::Text("Check /cloop:status for progress.".into()),
-                None if result.contains("Start (recommended)") => {
-                    let hash = text.split("Plan hash: ").nth(1).unwrap().split_whitespace().next().unwrap();
-                    let program = folder.join("bin/loop-companion");
-                    Turn::bash(&format!("\"{}\" start --approved {hash} --background", program.display()))
-                }
-                None if result.is_empty() => plan_call(&folder, &text, ""),
-                None => Turn::Text(format!("lost: {result}")),
-            }
-        }),
-    );
-    let session =
-        claude.session(repo.path(), &["--plugin-dir", claude.plugin.to_str().unwrap(), "--permission-mode", "default"]);
-    session.wait_for("prompt", |screen| screen.contains('❯') || screen.contains("> "));
-    session.line("/cloop:status");
-    session.wait_for("status", |screen| screen.contains("No loop has run in this work tree"));
-    assert_eq!(claude.model.requests().len(), 0, "a status takes no turn");
-    session.line("/cloop:start sum adds its two arguments --test-cmd \"node --test\"");
-    session.wait_for("question", |screen| screen.contains("Start this loop?"));
-    session.key("Enter");
-    session.wait_for("start", |screen| screen.contains("Check /cloop:status for progress."));
-    let status = claude.environment.cloop(repo.path(), ["status", "--json"]).expect_code(0).json();
-    assert_eq!(status["status"], "running", "{status:#}");
-    assert_eq!(status["goal"], "sum adds its two arguments");
-    gate.release();
-    session.wait_for("notice", |screen| screen.contains("The loop has told me of its end."));
-    drop(session);
-    let ended = claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
-    claude.environment.assert_no_processes();
 }

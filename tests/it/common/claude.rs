@@ -2,13 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{MessagesServer, Run, Running, TestEnvironment, claude_bin};
+use super::{MessagesServer, Run, Running, Terminal, TestEnvironment, claude_bin};
 
 /// A turn with a scripted model takes a second or two; this only ends what hangs.
 const OUTER_LIMIT: Duration = Duration::from_secs(180);
@@ -102,8 +104,20 @@ impl Claude {
         self.claude(cwd, all.iter().chain(arguments)).expect_code(0).json()
     }
 
+    /// Starts a session without a terminal that takes one prompt after the other.
+    pub(crate) fn conversation(&self, cwd: &Path, arguments: &[&str]) -> Conversation {
+        let mut command = self.environment.command(claude_bin(), cwd);
+        command.args(["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, events) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        Conversation { input: child.stdin.take(), child, events, introduction: Value::Null }
+    }
+
     /// Starts a session in a terminal of its own, the folder trusted.
-    pub(crate) fn session(&self, cwd: &Path, arguments: &[&str]) -> Session {
+    pub(crate) fn session(&self, cwd: &Path, arguments: &[&str]) -> Terminal {
         let config = self.environment.root().join("claude/.claude.json");
         let mut known: Value =
             fs::read(&config).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| json!({}));
@@ -112,77 +126,48 @@ impl Claude {
         known["customApiKeyResponses"] = json!({"approved": ["fake-key"], "rejected": []});
         known["projects"][cwd.to_str().unwrap()]["hasTrustDialogAccepted"] = true.into();
         fs::write(&config, known.to_string()).unwrap();
-        Session::start(self, cwd, arguments)
-    }
-}
-
-/// Makes a command for the session's own tmux.
-type Tmux = Box<dyn Fn(&[&str]) -> Command>;
-
-/// A session of Claude Code in tmux. Dropping it ends the terminal.
-pub(crate) struct Session {
-    socket: PathBuf,
-    tmux: Tmux,
-}
-
-impl Session {
-    fn start(claude: &Claude, cwd: &Path, arguments: &[&str]) -> Self {
-        let root = claude.environment.root().to_owned();
-        let env: Vec<_> = claude.environment.env().to_vec();
-        let (folder, socket) = (cwd.to_owned(), root.join("tmp/tmux"));
-        let own = socket.clone();
-        let tmux = move |arguments: &[&str]| {
-            let mut command = Command::new("tmux");
-            command.env_clear().envs(env.iter().map(|(name, value)| (name, value))).current_dir(&folder);
-            command.arg("-S").arg(&own).args(["-f", "/dev/null"]).args(arguments);
-            command
-        };
-        let session = Self { socket, tmux: Box::new(tmux) };
-        let program = claude_bin();
-        let mut words = vec!["new-session", "-d", "-x", "160", "-y", "60", program.to_str().unwrap()];
-        words.extend(arguments);
-        let status = (session.tmux)(&words).status().expect("the interactive tests need tmux on PATH");
-        assert!(status.success(), "tmux did not start");
+        let mut command = self.environment.command(claude_bin(), cwd);
+        command.args(arguments);
+        let session = Terminal::start(command);
+        session.wait_for("prompt", |screen| screen.contains('❯') || screen.contains("> "));
         session
     }
+}
 
-    /// What the terminal shows, with what has scrolled away.
-    pub(crate) fn screen(&self) -> String {
-        let output = (self.tmux)(&["capture-pane", "-p", "-J", "-S", "-500"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
+/// A session without a terminal. Dropping it closes its input and waits for its end.
+pub(crate) struct Conversation {
+    child: Child,
+    input: Option<ChildStdin>,
+    events: Receiver<String>,
+    /// What the session says of itself, after the first prompt.
+    pub(crate) introduction: Value,
+}
 
-    /// Types a line and presses return.
-    pub(crate) fn line(&self, text: &str) {
-        assert!((self.tmux)(&["send-keys", "-l", text]).status().unwrap().success());
-        // The prompt takes a return in the same burst for a line end.
-        self.wait_for("the typed text", |screen| screen.contains(text));
-        self.key("Enter");
-    }
-
-    /// Presses a key.
-    pub(crate) fn key(&self, name: &str) {
-        assert!((self.tmux)(&["send-keys", name]).status().unwrap().success());
-    }
-
-    /// Waits until the terminal shows what `ready` looks for; fails, showing it, after two minutes.
+impl Conversation {
+    /// Types a prompt and returns the final document of its turns.
     #[track_caller]
-    pub(crate) fn wait_for(&self, what: &str, ready: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(120);
+    pub(crate) fn say(&mut self, text: &str) -> Value {
+        let message = json!({"type": "user", "message": {"role": "user", "content": text}});
+        writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
         loop {
-            let screen = self.screen();
-            if ready(&screen) {
-                return screen;
+            let line = self.events.recv_timeout(OUTER_LIMIT).expect("the session answers every prompt");
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+            match (event["type"].as_str(), event["subtype"].as_str()) {
+                (Some("result"), _) => return event,
+                (Some("system"), Some("init")) => self.introduction = event,
+                _ => {}
             }
-            assert!(Instant::now() < deadline, "no {what} on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-impl Drop for Session {
+impl Drop for Conversation {
     fn drop(&mut self) {
-        let _ = (self.tmux)(&["kill-server"]).output();
-        let _ = fs::remove_file(&self.socket);
+        drop(self.input.take());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = (self.child.kill(), self.child.wait());
     }
 }

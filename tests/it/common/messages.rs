@@ -14,12 +14,26 @@ pub(crate) enum Turn {
     Text(String),
     /// A call of a tool.
     Tool { name: String, input: Value },
+    /// A text, and then a call of a tool.
+    Said { text: String, name: String, input: Value },
 }
 
 impl Turn {
     /// A command for the Bash tool.
     pub(crate) fn bash(command: &str) -> Self {
         Self::Tool { name: "Bash".into(), input: json!({"command": command, "description": "Run it"}) }
+    }
+
+    /// A question to the user with these choices.
+    pub(crate) fn ask(text: &str, questions: &[(&str, &str, &[&str])]) -> Self {
+        let question = |(header, question, labels): &(&str, &str, &[&str])| {
+            let option = |label: &&str| json!({"label": label, "description": format!("It means {label}")});
+            let options: Vec<Value> = labels.iter().map(option).collect();
+            json!({"header": header, "question": question, "multiSelect": false, "options": options})
+        };
+        let input = json!({"questions": questions.iter().map(question).collect::<Vec<_>>()});
+        let name = "AskUserQuestion".to_owned();
+        if text.is_empty() { Self::Tool { name, input } } else { Self::Said { text: text.into(), name, input } }
     }
 }
 
@@ -54,6 +68,21 @@ impl TurnRequest {
         user.flat_map(|message| texts(&message["content"])).collect::<Vec<_>>().join("\n")
     }
 
+    /// The text of what came since the model last spoke: what was typed, or what its call gave.
+    pub(crate) fn newest(&self) -> String {
+        let messages = self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let spoke = messages.iter().rposition(|message| message["role"] == "assistant").map_or(0, |last| last + 1);
+        messages[spoke..].iter().flat_map(|message| texts(&message["content"])).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether the model's own call was answered last.
+    pub(crate) fn is_result(&self) -> bool {
+        let messages = self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let spoke = messages.iter().rposition(|message| message["role"] == "assistant").map_or(0, |last| last + 1);
+        let parts = messages[spoke..].iter().filter_map(|message| message["content"].as_array()).flatten();
+        parts.into_iter().any(|part| part["type"] == "tool_result")
+    }
+
     /// What the newest tool call gave, or nothing.
     pub(crate) fn tool_result(&self) -> Option<String> {
         let messages = self.body["messages"].as_array()?;
@@ -62,6 +91,9 @@ impl TurnRequest {
         Some(texts(&result["content"]).join("\n"))
     }
 }
+
+/// One turn of a scripted conversation.
+pub(crate) type Step = Box<dyn Fn(&TurnRequest) -> Turn + Send + Sync>;
 
 type Model = Box<dyn Fn(&TurnRequest) -> Turn + Send + Sync>;
 
@@ -96,6 +128,15 @@ impl MessagesServer {
             }
         });
         Self { shared, address }
+    }
+
+    /// Starts with a model that takes these steps in order; past the last one it says that it is over.
+    pub(crate) fn steps(steps: Vec<Step>) -> Self {
+        let steps = Mutex::new(steps.into_iter());
+        Self::start(move |request| {
+            let step = steps.lock().unwrap_or_else(PoisonError::into_inner).next();
+            step.map_or_else(|| Turn::Text("The script is over.".into()), |step| step(request))
+        })
     }
 
     /// The address that Claude Code is given.
@@ -170,29 +211,34 @@ fn serve(shared: &Shared, stream: &TcpStream) -> std::io::Result<()> {
 fn events(turn: &Turn, model: &Value) -> String {
     static CALLS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let (block, delta, reason) = match turn {
-        Turn::Text(text) => {
-            (json!({"type": "text", "text": ""}), json!({"type": "text_delta", "text": text}), "end_turn")
-        }
-        Turn::Tool { name, input } => (
-            json!({"type": "tool_use", "id": format!("toolu_{call}"), "name": name, "input": {}}),
+    let said = |text: &String| (json!({"type": "text", "text": ""}), json!({"type": "text_delta", "text": text}));
+    let called = |name: &String, input: &Value| {
+        let id = format!("toolu_{call}");
+        (
+            json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
             json!({"type": "input_json_delta", "partial_json": input.to_string()}),
-            "tool_use",
-        ),
+        )
+    };
+    let (blocks, reason) = match turn {
+        Turn::Text(text) => (vec![said(text)], "end_turn"),
+        Turn::Tool { name, input } => (vec![called(name, input)], "tool_use"),
+        Turn::Said { text, name, input } => (vec![said(text), called(name, input)], "tool_use"),
     };
     let usage = json!({"input_tokens": 10, "output_tokens": 1});
     let message = json!({"id": format!("msg_{call}"), "type": "message", "role": "assistant", "model": model,
         "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage});
-    [
-        json!({"type": "message_start", "message": message}),
-        json!({"type": "content_block_start", "index": 0, "content_block": block}),
-        json!({"type": "content_block_delta", "index": 0, "delta": delta}),
-        json!({"type": "content_block_stop", "index": 0}),
-        json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": null}, "usage": {"output_tokens": 5}}),
-        json!({"type": "message_stop"}),
-    ]
-    .iter()
-    .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
-    .collect::<Vec<_>>()
-    .concat()
+    let mut events = vec![json!({"type": "message_start", "message": message})];
+    for (index, (block, delta)) in blocks.iter().enumerate() {
+        events.push(json!({"type": "content_block_start", "index": index, "content_block": block}));
+        events.push(json!({"type": "content_block_delta", "index": index, "delta": delta}));
+        events.push(json!({"type": "content_block_stop", "index": index}));
+    }
+    let delta = json!({"stop_reason": reason, "stop_sequence": null});
+    events.push(json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 5}}));
+    events.push(json!({"type": "message_stop"}));
+    events
+        .iter()
+        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .concat()
 }
