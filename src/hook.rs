@@ -162,7 +162,14 @@ fn start(text: &str) -> Result<Value, String> {
         object.insert("dry-run".into(), true.into());
     }
     object.insert("task-file".into(), json!(start.task_file));
-    let set = |value: &Value| !(value.is_null() || value.as_array().is_some_and(Vec::is_empty));
+    fn set(value: &Value) -> bool {
+        match value {
+            Value::Null => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(members) => members.values().any(set),
+            _ => true,
+        }
+    }
     object.retain(|_, value| set(value));
     for (name, typed) in [("yes", start.yes), ("plan", start.plan), ("json", json)] {
         if typed {
@@ -281,10 +288,12 @@ pub fn session_start(watched: Option<&Path>, news: Option<&News>) -> Option<Valu
     Some(answer)
 }
 
-/// Answers the end of a turn: a line where a loop has ended unseen, and what the review gate says of the changes. A
-/// NO-GO sends the agent back with the findings.
+/// Answers the end of a turn: a line and a desktop notification where a loop has ended unseen, and what the review
+/// gate says of the changes. A NO-GO sends the agent back with the findings.
 pub fn turn_ended(news: Option<&News>, gate: Option<&TurnVerdict>) -> Option<Value> {
     let line = news.filter(|news| unseen(news)).map(|news| news.line.clone());
+    // A file that was not there when the session began is not watched by every version of the host.
+    let notification = file_changed(news);
     let (said, reason) = match gate {
         None => (None, None),
         Some(TurnVerdict::Reviewed(review)) if review.verdict == Verdict::NoGo => {
@@ -300,9 +309,10 @@ pub fn turn_ended(news: Option<&News>, gate: Option<&TurnVerdict>) -> Option<Val
     };
     let lines: Vec<String> = line.into_iter().chain(said).collect();
     if lines.is_empty() {
-        return None;
+        return notification;
     }
-    let mut answer = json!({ "systemMessage": lines.join("\n") });
+    let mut answer = notification.unwrap_or_else(|| json!({}));
+    answer["systemMessage"] = json!(lines.join("\n"));
     if let Some(reason) = reason {
         answer["decision"] = json!("block");
         answer["reason"] = json!(reason);
@@ -363,7 +373,7 @@ pub fn file_changed(news: Option<&News>) -> Option<Value> {
 }
 
 /// Says whether the loop has ended and no session was told; it is told now.
-fn unseen(news: &News) -> bool {
+pub fn unseen(news: &News) -> bool {
     if !news.ended {
         return false;
     }

@@ -164,10 +164,12 @@ fn monitor(session: &Session) {
         std::thread::sleep(LOOK_EVERY);
         let now = operations::news(&session.dir);
         let seen = before.as_ref().map(|before| before.mark.as_str());
-        if let Some(news) = now.as_ref().filter(|now| (now.ended || now.paused) && seen != Some(now.mark.as_str()))
-            && writeln!(std::io::stdout(), "{}", news.line).is_err()
-        {
-            return;
+        if let Some(news) = now.as_ref().filter(|now| (now.ended || now.paused) && seen != Some(now.mark.as_str())) {
+            if writeln!(std::io::stdout(), "{}", news.line).is_err() {
+                return;
+            }
+            // The session shows the line, so its next turn need not say it again.
+            hook::unseen(news);
         }
         before = now;
     }

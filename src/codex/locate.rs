@@ -379,12 +379,14 @@ impl Codex {
     }
 
     /// Returns the names of the user's MCP servers that are switched on, as a call in the folder `cwd` with this
-    /// profile would see them.
+    /// profile would see them: those of plugins are not among them, as plugins are off in every call.
     ///
     /// Returns an error if the user's configuration cannot be read; no call would work then.
     pub fn mcp_servers(&self, cwd: &Path, profile: Option<&str>) -> anyhow::Result<Vec<String>> {
         let mut arguments: Vec<&str> = profile.map(|profile| vec!["-p", profile]).unwrap_or_default();
-        arguments.extend(["mcp", "list", "--json"]);
+        // A server of a plugin has no entry in the configuration, and switching it off there would make one that
+        // Codex refuses to load.
+        arguments.extend(["--disable", "plugins", "mcp", "list", "--json"]);
         let captured = run(&self.program, cwd, &arguments, &[], &self.env)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's MCP servers: {}", said(&captured));
         parse_mcp_servers(&captured.stdout)

@@ -1,6 +1,5 @@
 //! The plugin in sessions of the real Claude Code and the real Codex.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -220,10 +219,12 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     let mender = mender().into_model();
     let gate = Gate::new();
     let held = gate.clone();
+    let place = std::sync::Arc::new(std::sync::OnceLock::<PathBuf>::new());
+    let asked_of = std::sync::Arc::clone(&place);
     let server = ScriptedServer::start(move |request| {
         let asked = request.raw.to_string().contains("Watch the loop.");
         match (asked, request.function_outputs().len()) {
-            (true, 0) => Reply::mcp_call("cloop", "loop_status", &json!({})),
+            (true, 0) => Reply::mcp_call("cloop", "loop_status", &json!({"cwd": asked_of.get()})),
             (true, _) => Reply::message("seen"),
             (false, _) => mender(request).after(&held),
         }
@@ -231,6 +232,7 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     .unwrap();
     let environment = TestEnvironment::new(&server);
     let repo = repository(&environment);
+    place.set(repo.path().to_owned()).unwrap();
     let folder = Claude::folder(&environment);
     let claude = Claude::new(
         environment,
@@ -275,6 +277,68 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
 /// The hash in a printed plan.
 fn plan_hash(text: &str) -> Option<&str> {
     text.rsplit_once("Plan hash: ")?.1.split_whitespace().next()
+}
+
+#[test]
+fn typed_commands_are_answered_from_a_plugin_folder_with_every_kind_of_quote() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    let model = MessagesServer::start(|_| Turn::Text("a turn was taken".into()));
+    let plugin = environment.root().join("Ada's \"own\" $5 `plugin` \\ folder");
+    let claude = Claude::staged(environment, model, plugin);
+    let plugin = claude.plugin.to_str().unwrap();
+    let document = claude.prompt(repo.path(), "/cloop:status", &["--plugin-dir", plugin]);
+    assert!(document["result"].as_str().unwrap().contains("No loop has run"), "{document:#}");
+    assert_eq!(document["num_turns"], 0);
+    // The command file is spliced into a shell line by the host: where it cannot be read, nothing of it runs.
+    let off = "{\"disableAllHooks\":true}";
+    let arguments = ["--plugin-dir", plugin, "--settings", off, "--permission-mode", "bypassPermissions"];
+    let document = claude.prompt(repo.path(), "/cloop:stop", &arguments);
+    println!("without hooks: {}", document["result"]);
+    assert_eq!(repo.git(["status", "--porcelain"]), "");
+}
+
+#[test]
+fn an_interview_that_cannot_go_on_says_what_to_do() {
+    let (_server, environment) = environment();
+    let repo = repository(&environment);
+    let folder = environment.root().join("no repository");
+    std::fs::create_dir(&folder).unwrap();
+    let program = Claude::folder(&environment).join("bin/loop-companion").display().to_string();
+    let model = MessagesServer::start(move |request| match request.is_result() {
+        true => Turn::Text(request.newest()),
+        false => Turn::bash(&format!("\"{program}\" preflight --json")),
+    });
+    let mut claude = Claude::new(environment, model);
+    let plugin = claude.plugin.to_str().unwrap().to_owned();
+    let arguments = ["--plugin-dir", plugin.as_str()];
+    let told = |claude: &Claude, cwd: &Path, typed: &str, expected: &[&str]| {
+        let document = claude.prompt(cwd, typed, &arguments);
+        assert_eq!(document["permission_denials"], json!([]), "{document:#}");
+        for text in expected {
+            assert!(document["result"].as_str().unwrap().contains(text), "{typed}: no {text} in {document:#}");
+        }
+    };
+    told(&claude, &folder, "/cloop:start sum adds", &["\"ok\": false", "git init"]);
+    repo.write("left over.txt", "text\n");
+    told(&claude, repo.path(), "/cloop:start sum adds", &["\"ok\": false", "left over.txt", "commit or stash"]);
+    claude.environment.set("LOOP_CODEX_BIN", "/nowhere/codex");
+    told(
+        &claude,
+        repo.path(),
+        "/cloop:start sum adds",
+        &["\"ok\": false", "npm install -g @openai/codex", "codex login"],
+    );
+    // Typed together they reach the model, who asks; what the program does not take is said at once.
+    let turns = claude.model.requests().len();
+    told(&claude, repo.path(), "/cloop:start sum adds --wait --background --max-iter 3", &[]);
+    let first = claude.model.requests()[turns].newest();
+    assert!(first.contains("\"wait\":true") && first.contains("\"background\":true"), "{first}");
+    assert!(first.contains("\"typed\":\"") && first.contains("\"max-iter\":3"), "{first}");
+    let turns = claude.model.requests().len();
+    told(&claude, repo.path(), "/cloop:start sum adds --max-itr 3", &["unexpected argument '--max-itr'", "--max-iter"]);
+    told(&claude, repo.path(), "/cloop:start --help", &["Usage: loop-companion start"]);
+    assert_eq!(claude.model.requests().len(), turns);
 }
 
 #[test]
@@ -339,34 +403,17 @@ fn an_interactive_session_leads_through_the_whole_interview_to_a_loop_and_hears_
     session.wait_for("status", |screen| screen.contains("No loop has run in this work tree"));
     assert_eq!(claude.model.requests().len(), 0, "a status takes no turn");
     session.line("/cloop:start fix it --max-calls 50");
-    let shows = |text: &'static str| {
-        session.wait_for(text, move |screen| screen.contains(text));
-    };
-    shows("What is to be fixed?");
-    session.press("\r");
-    shows("Is that the goal?");
-    session.press("\r");
-    shows("How many iterations?");
-    session.press("\r");
-    shows("How long?");
-    session.press("\u{1b}[B");
-    session.press("\r");
-    shows("Wait for it?");
-    session.press("\r");
-    shows("Submit answers");
-    session.press("\r");
-    shows("Start this loop?");
-    session.press("\u{1b}[B\u{1b}[B");
-    session.press("\r");
-    shows("How many iterations now?");
-    session.press("\r");
-    session.wait_for("the second plan", |screen| {
-        screen.contains("Start this loop?") && !screen.contains("iterations now?")
-    });
-    let screen = session.wait_for("the choices", |screen| screen.contains("4. Cancel"));
+    session.choose("What is to be fixed?", "sum subtracts");
+    session.choose("Is that the goal?", "Yes");
+    session.choose("How many iterations?", "5");
+    session.choose("How long?", "30m");
+    session.choose("Wait for it?", "Background (recommended)");
+    session.choose("Review your answers", "Submit answers");
+    session.choose("Start this loop?", "Edit plan details");
+    session.choose("How many iterations now?", "10");
+    let screen = session.choose("Start this loop?", "Start (recommended)");
     assert!(screen.contains("Plan hash:"), "{screen}");
-    session.press("\r");
-    shows("Check /cloop:status for progress.");
+    session.wait_for("start", |screen| screen.contains("Check /cloop:status for progress."));
     let status = claude.environment.cloop(repo.path(), ["status", "--json"]).expect_code(0).json();
     assert_eq!(status["status"], "running", "{status:#}");
     assert_eq!(status["goal"], "sum returns the sum of its arguments");
@@ -403,4 +450,16 @@ fn an_interactive_session_leads_through_the_whole_interview_to_a_loop_and_hears_
     drop(session);
     claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]).expect_code(0);
     claude.environment.assert_no_processes();
+    // Another session is not told again. A loop that a terminal starts meanwhile ends in a notification, without a turn.
+    let arguments = ["--plugin-dir", claude.plugin.to_str().unwrap()];
+    let session = claude.session(repo.path(), &arguments);
+    let start = ["start", "--yes", "--allow-dirty", "--test-cmd", "node --test", "--goal", "it stays so"];
+    claude.environment.cloop(repo.path(), start).expect_code(0);
+    session.wait_for_bytes("desktop notification", b"\x1b]9;CodexLoop: the loop ended, already-met");
+    assert!(!session.screen().contains("goal-met (goal: sum returns"), "{}", session.screen());
+    drop(session);
+    // Nobody has shown that end yet, so the next session says it.
+    let session = claude.session(repo.path(), &arguments);
+    session.wait_for("line", |screen| screen.contains("CodexLoop: the loop ended, already-met"));
+    assert_eq!(claude.model.requests().len(), turns);
 }

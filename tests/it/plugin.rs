@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use clap::{CommandFactory, Parser};
@@ -284,7 +284,6 @@ fn hooks_never_fail_and_say_nothing_within_a_loop_or_without_one() {
         ("prompt", "{}"),
         ("prompt", "[1]"),
         ("prompt", r#"{"command_name":"other:status"}"#),
-        ("session-start", event),
         ("turn-start", event),
         ("stop", event),
         ("file-changed", event),
@@ -293,6 +292,12 @@ fn hooks_never_fail_and_say_nothing_within_a_loop_or_without_one() {
         let (code, stdout, _) = launch(&environment, &program, &["hook", name], stdin);
         assert_eq!((code, stdout.as_str()), (0, ""), "{name} {stdin}");
     }
+    // A loop of the future is watched from the beginning; nothing is said of it.
+    let (_, stdout, _) = launch(&environment, &program, &["hook", "session-start"], event);
+    let watched = repo.path().join(".loop/loop-state.json");
+    let answer: Value = serde_json::from_str(&stdout).unwrap();
+    let expected = json!({"hookSpecificOutput": {"hookEventName": "SessionStart", "watchPaths": [watched]}});
+    assert_eq!(answer, expected);
     // An event of a later version of the plugin.
     assert_eq!(launch(&environment, &program, &["hook", "no-such-event"], "{}").0, 0);
     let (code, stdout, _) = launch(&environment, &program, &["hook", "prompt"], event);

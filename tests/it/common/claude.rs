@@ -62,8 +62,13 @@ impl Claude {
     }
 
     /// Stages the plugin, and a configuration for Claude Code.
-    pub(crate) fn new(mut environment: TestEnvironment, model: MessagesServer) -> Self {
+    pub(crate) fn new(environment: TestEnvironment, model: MessagesServer) -> Self {
         let plugin = Self::folder(&environment);
+        Self::staged(environment, model, plugin)
+    }
+
+    /// Stages the plugin in this folder, and a configuration for Claude Code.
+    pub(crate) fn staged(mut environment: TestEnvironment, model: MessagesServer, plugin: PathBuf) -> Self {
         for part in PARTS {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &plugin.join(part));
         }

@@ -61,6 +61,37 @@ impl Terminal {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Picks one of the numbered choices below a question, when it is shown.
+    #[track_caller]
+    pub(crate) fn choose(&self, question: &str, label: &str) -> String {
+        let row = |screen: &str| -> Option<String> {
+            let (_, below) = screen.rsplit_once(question)?;
+            let row = below.lines().find(|line| line.trim_end().ends_with(&format!(". {label}")))?;
+            row.chars().find(char::is_ascii_digit).map(String::from)
+        };
+        let shown = self.wait_for(question, |screen| row(screen).is_some());
+        let key = row(&shown).unwrap();
+        // A dialog that has just opened takes no key for a moment, so that nobody answers what he has not read.
+        let deadline = Instant::now() + LIMIT;
+        while row(&self.screen()).is_some() {
+            assert!(Instant::now() < deadline, "{question} takes no {label}:\n{}", self.screen());
+            self.press(&key);
+            self.changes_within(Duration::from_secs(1), |screen| row(screen).is_none());
+        }
+        shown
+    }
+
+    /// What the screen shows.
+    pub(crate) fn screen(&self) -> String {
+        self.seen.0.lock().unwrap().screen.screen().contents()
+    }
+
+    /// Waits for the screen to be as `ready` wants it, but not for long.
+    fn changes_within(&self, limit: Duration, ready: impl Fn(&str) -> bool) {
+        let seen = self.seen.0.lock().unwrap();
+        let _ = self.seen.1.wait_timeout_while(seen, limit, |seen| !ready(&seen.screen.screen().contents())).unwrap();
+    }
+
     /// Waits until the screen, or every byte the program wrote, is as `ready` wants it; fails, showing the screen, when
     /// the program ends before, or after two minutes.
     #[track_caller]
