@@ -791,7 +791,7 @@ impl Fresh {
         let Some(last) = free.len().checked_sub(1) else {
             // Nothing to change: something is added.
             let mut out = text.to_owned();
-            out.insert(offset, if round % 2 == 0 { 'q' } else { '7' });
+            out.insert(offset, if round.is_multiple_of(2) { 'q' } else { '7' });
             return Some(out);
         };
         for step in 0..20 {

@@ -1,8 +1,8 @@
 //! The cases as whole loops: the real binary, the real Codex CLI and the real test runners, patches of known effect.
 //!
 //! By default the project's own cases run and a sample of the collection that `CLOOP_CASES` names, chosen so that it
-//! covers the cases' traits. `CLOOP_ALL=1` runs everything there is (an hour or so on two cores); `CLOOP_CASE=ID`
-//! runs one case alone. Each test prints a row per case.
+//! covers the cases' traits. `CLOOP_ALL=1` runs everything there is (an hour or so on two cores; under `cargo nextest`
+//! two scenes at a time); `CLOOP_CASE=ID` runs one case alone. Each test prints a row per case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -496,15 +496,27 @@ fn a_cheat_is_refused_and_the_right_patch_after_it_reaches_the_goal() {
     assert_eq!((tally.otherwise, tally.accepted), (Vec::new(), Vec::new()));
 }
 
+/// The judge prefers the cheat and the reviewer always says done: what is measured stands alone.
 #[test]
-fn only_cheats_never_meet_the_goal() {
-    each(chosen(&[("js", 1)]), |case| {
-        let cheats: Vec<_> = case.of_kind("cheat").filter(|cheat| cheat.needs.is_none()).collect();
-        let rounds: Vec<_> = cheats.chunks(ROUND).map(<[_]>::to_vec).collect();
-        let ground = Ground::new(case, proposing(case, &rounds).rank_by(prefer(case, &["cheat"])));
-        let played = ground.start(&[]);
-        played.tidy(1, &["converged", "no-usable-proposals"]).untouched();
-        format!("{} of {} cheats seen; {}", played.fates().len(), cheats.len(), played.reason())
+fn only_cheats_never_meet_the_goal_whatever_judge_and_reviewer_say() {
+    let mut sample = chosen(&[("js", 1)]);
+    if !all() {
+        sample.truncate(2);
+    }
+    each(sample, |case| {
+        let cheats: Vec<_> = case.of_kind("cheat").collect();
+        let mut seen = 0;
+        for round in cheats.chunks(ROUND) {
+            let ids: Vec<String> = round.iter().map(|patch| patch.id.to_lowercase()).collect();
+            let patches = ids.iter().zip(round).map(|(id, patch)| (id.as_str(), patch.diff.as_str()));
+            let model = SequenceModel::new().evaluate(&goal_met()).patches(patches);
+            let ground = Ground::new(case, model.rank_by(prefer(case, &["cheat"])));
+            let played = ground.start(&[]);
+            played.tidy(1, &["converged", "no-usable-proposals"]).untouched();
+            seen += played.fates().len();
+        }
+        assert_eq!(seen, cheats.len());
+        format!("none of {seen} cheats meets the goal")
     });
 }
 

@@ -1,6 +1,7 @@
 //! Choice by evidence, several things at once, and bringing the result to the user: the real binary, the real Codex
 //! CLI and real worktrees.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -388,7 +389,7 @@ fn reasons(entries: &[(u16, &str)]) -> String {
         entries.len() + 3
     );
     for (code, text) in entries {
-        patch.push_str(&format!("+  {code}: '{text}',\n"));
+        let _ = writeln!(patch, "+  {code}: '{text}',");
     }
     patch + "+};\n+exports.reason = (code) => REASONS[code] ?? 'Unknown';\n"
 }

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use super::damage::{Count, DAMAGES, Pair, Random, damage, hunks, render, shift_numbers};
 use super::run;
 
-/// Edits of a plain run; with the other programs some half a minute.
+/// Edits of a plain run; with the other programs some half a minute (400 take two and a half).
 const EDITS: usize = 50;
 
 /// Largest file that is taken.
@@ -61,7 +61,7 @@ fn from_history() -> (Vec<Pair>, usize) {
         }
         seen += 1;
         let (_, names) = git(&["diff-tree", "-r", "--no-commit-id", "--name-only", "--diff-filter=M", commit]);
-        for path in names.lines().filter(|path| !path.ends_with(".lock") && !path.ends_with(".json")).take(4) {
+        for path in names.lines().filter(|path| !["lock", "json"].contains(&path.rsplit('.').next().unwrap())).take(4) {
             let (old, new) =
                 (git(&["show", &format!("{commit}^:{path}")]), git(&["show", &format!("{commit}:{path}")]));
             pairs.push(Pair { path: path.to_owned(), old: old.1, new: new.1 });
@@ -228,7 +228,8 @@ fn on_real_edits_the_ladder_gets_more_right_and_less_wrong_than_git_and_patch() 
     assert!(right >= 96.0 && wrong <= 0.1, "{right} right, {wrong} wrong\n{misplaced}");
     for row in (0..kinds.len()).filter(|row| ["wrong lines", TWICE[1], TWICE[2]].contains(&kinds[*row])) {
         let counts = table[row][0];
-        assert!(share(counts.wrong, counts) <= 0.5, "{}: {counts:?}\n{misplaced}", kinds[row]);
+        // A wrong number may be the copy's by chance, and then it selects; among few trials once is no share.
+        assert!(counts.wrong <= 1 || share(counts.wrong, counts) <= 0.5, "{}: {counts:?}\n{misplaced}", kinds[row]);
     }
     let better = (1..5).all(|at| mean(at)[0] < right);
     assert!(better, "another program gets more right");
