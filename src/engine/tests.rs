@@ -508,6 +508,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         Just(Fate::Tried(TrialOutcome::Neutral, 3)),
         Just(Fate::Tried(TrialOutcome::NoProgress, 3)),
         Just(Fate::Tried(TrialOutcome::Vacuous, 0)),
+        Just(Fate::Tried(TrialOutcome::SpecialCased, 0)),
     ];
     prop::collection::vec(fate, 0..4)
 }
