@@ -757,7 +757,11 @@ impl State {
             (Some(Prepared::Refused { fingerprint, .. }), _) => fingerprint.clone(),
             (Some(Prepared::Ready { fingerprint, .. }), trial) => {
                 let same_base = !iteration.accepted && iteration.tree == self.head_tree;
-                let lost = same_base && trial.as_ref().is_some_and(|trial| !trial.outcome.acceptable());
+                let lost = trial.as_ref().is_some_and(|trial| match trial.outcome {
+                    // Whatever it stands on, it knows the tests by heart.
+                    super::event::TrialOutcome::SpecialCased => true,
+                    outcome => same_base && !outcome.acceptable(),
+                });
                 (lost || iteration.ended_at.is_none()).then(|| fingerprint.clone())
             }
         };

@@ -418,3 +418,29 @@ fn a_table_that_knows_more_than_the_tests_is_measured_and_taken_and_a_copy_of_th
     assert!(repo.read("http.js").contains("410: 'Gone'"));
     assert_no_worktrees(&environment, &repo);
 }
+
+#[test]
+fn a_refused_change_is_known_again_in_other_words_though_its_file_changed_meanwhile() {
+    let between: String = (1..=8).map(|n| format!("exports.other{n} = () => {n};\n")).collect();
+    let program = format!("exports.reason = () => 'Unknown';\n{between}exports.twice = (n) => n;\n");
+    let copied = reasons(&[(404, "Not Found"), (500, "Server Error"), (403, "Forbidden")]);
+    let twice = "--- a/http.js\n+++ b/http.js\n@@ -9,2 +9,3 @@\n exports.other8 = () => 8;\n-exports.twice = (n) => n;\n\
+                 +// Twice is twice.\n+exports.twice = (n) => 2 * n;\n";
+    // Another name, more context, a comment, other white space.
+    let again = copied
+        .replace("+const REASONS = {", "+// What each code means.\n+const REASONS  =  {")
+        .replace("@@ -1 +1,6 @@", "@@ ... @@")
+        + " exports.other1 = () => 1;\n exports.other2 = () => 2;\n";
+    let model =
+        in_progress("http.js").patches([("copied", &*copied), ("twice", twice)]).patches([("reworded", &*again)]);
+    let (_server, environment) = scripted(model);
+    let repo = environment.repo("project");
+    let test = format!("{REASONS_TEST}test('twice', () => assert.equal(require('../http.js').twice(4), 8));\n");
+    repo.write("http.js", program).write("test/http.test.js", test).commit("Begin");
+    start(&environment, &repo, ["--test-cmd", "node --test"]).expect_code(1);
+    let status = status(&environment, &repo);
+    let lost = |round: usize| status["iterations"][round]["rejected"][0].clone();
+    assert_eq!((&lost(0)["id"], &lost(0)["code"]), (&"copied".into(), &"special-cases-tests".into()), "{status:#}");
+    assert_eq!(status["iterations"][0]["winner"], "twice", "{status:#}");
+    assert_eq!((&lost(1)["id"], &lost(1)["code"]), (&"reworded".into(), &"duplicate".into()), "{status:#}");
+}
