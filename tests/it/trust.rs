@@ -421,7 +421,7 @@ fn a_table_that_knows_more_than_the_tests_is_measured_and_taken_and_a_copy_of_th
 
 #[test]
 fn a_refused_change_is_known_again_in_other_words_though_its_file_changed_meanwhile() {
-    let between: String = (1..=8).map(|n| format!("exports.other{n} = () => {n};\n")).collect();
+    let between = (1..=8).fold(String::new(), |text, n| text + &format!("exports.other{n} = () => {n};\n"));
     let program = format!("exports.reason = () => 'Unknown';\n{between}exports.twice = (n) => n;\n");
     let copied = reasons(&[(404, "Not Found"), (500, "Server Error"), (403, "Forbidden")]);
     let twice = "--- a/http.js\n+++ b/http.js\n@@ -9,2 +9,3 @@\n exports.other8 = () => 8;\n-exports.twice = (n) => n;\n\
