@@ -103,6 +103,13 @@ impl Environment {
 /// Returns a usage error that names file and line if a file cannot be read as configuration.
 pub fn with_files(typed: Options, root: &Path, environment: &Environment) -> anyhow::Result<Options> {
     let repository = read_file(&root.join(REPOSITORY_FILE))?;
+    if !repository.prices.is_empty() {
+        return Err(Failure::usage(
+            format!("{REPOSITORY_FILE} names prices, which are the user's to say"),
+            "put the table `prices` into your own configuration file",
+        )
+        .into());
+    }
     let user = match &environment.user_file {
         Some(path) => read_file(path)?,
         None => Options::default(),

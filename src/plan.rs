@@ -161,9 +161,91 @@ pub struct Budget {
     pub max_calls: u32,
     /// Input plus output tokens, or null for no limit.
     pub max_tokens: Option<u64>,
+    /// Money, in the currency of the prices, or null for no limit.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub max_cost: Option<Money>,
     /// Longest time of one Codex call, in milliseconds.
     pub codex_timeout_ms: u64,
 }
+
+/// An amount of money in whole millionths of the currency: exact, so that plans and budgets compare and add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Money {
+    /// Millionths.
+    pub micros: u64,
+}
+
+impl Money {
+    /// Returns the amount as a number of the currency's units.
+    pub fn units(self) -> f64 {
+        self.micros as f64 / 1e6
+    }
+
+    fn from_units(units: f64) -> Option<Self> {
+        // Up to 2^53 a float holds every whole millionth.
+        (units.is_finite() && (0.0..9e9).contains(&units)).then(|| Self { micros: (units * 1e6).round() as u64 })
+    }
+}
+
+impl std::fmt::Display for Money {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Small sums need more places: a call may cost a tenth of a cent.
+        if self.micros < 100_000 { write!(f, "{:.4}", self.units()) } else { write!(f, "{:.2}", self.units()) }
+    }
+}
+
+impl std::str::FromStr for Money {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = text.trim().parse::<f64>().ok().and_then(Self::from_units).filter(|money| money.micros > 0);
+        units.ok_or_else(|| format!("`{text}` is no amount of money; write for example 2.50"))
+    }
+}
+
+impl Serialize for Money {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.units())
+    }
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let units = f64::deserialize(deserializer)?;
+        Self::from_units(units).ok_or_else(|| serde::de::Error::custom(format!("{units} is no amount of money")))
+    }
+}
+
+/// What a million tokens of a model cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Price {
+    #[schemars(with = "f64")]
+    pub input: Money,
+    /// Input that the provider had cached; without it, it costs as any input.
+    #[serde(default, alias = "cached-input")]
+    #[schemars(with = "Option<f64>")]
+    pub cached_input: Option<Money>,
+    /// Output, reasoning included.
+    #[schemars(with = "f64")]
+    pub output: Money,
+}
+
+impl Price {
+    /// Returns what so many tokens cost. `input` counts the cached ones too.
+    pub fn of(&self, input: u64, cached_input: u64, output: u64) -> Money {
+        let cached = cached_input.min(input);
+        let part = |tokens: u64, price: Money| u128::from(tokens) * u128::from(price.micros);
+        let sum = part(input - cached, self.input)
+            + part(cached, self.cached_input.unwrap_or(self.input))
+            + part(output, self.output);
+        Money { micros: u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX) }
+    }
+}
+
+/// Name under which the price of every model without one of its own stands.
+pub const ANY_MODEL: &str = "default";
 
 /// How the loop goes about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -206,12 +288,20 @@ pub struct CodexSettings {
     pub profile: Option<String>,
     /// MCP servers of the user's that stay on.
     pub mcp: Vec<String>,
+    /// Prices of a million tokens by model; `default` for every other.
+    #[serde(default)]
+    pub prices: BTreeMap<String, Price>,
 }
 
 impl CodexSettings {
     /// Returns the effort of a kind of call.
     pub fn effort(&self, kind: CallKind) -> &str {
         self.efforts.get(&kind).map_or_else(|| kind.default_effort(), String::as_str)
+    }
+
+    /// Returns the price of this model, or of Codex's own default, where one is known.
+    pub fn price(&self, model: Option<&str>) -> Option<&Price> {
+        model.and_then(|model| self.prices.get(model)).or_else(|| self.prices.get(ANY_MODEL))
     }
 }
 
@@ -257,5 +347,36 @@ impl Plan {
     /// Returns the identity of the goal: the digest of the JSON array of the goal and its criteria.
     pub fn goal_hash(&self) -> String {
         sha256(serde_json::to_vec(&(&self.goal, &self.acceptance_criteria)).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_exact_and_reads_as_people_write_it() {
+        let money = |text: &str| text.parse::<Money>().map(|money| money.micros);
+        assert_eq!((money("2.50"), money("0.000001"), money(" 3 ")), (Ok(2_500_000), Ok(1), Ok(3_000_000)));
+        for bad in ["", "0", "-1", "NaN", "inf", "1e30", "ten", "0.0000001"] {
+            assert!(money(bad).is_err(), "{bad}");
+        }
+        let shown = [1, 99_999, 100_000, 2_500_000].map(|micros| Money { micros }.to_string());
+        assert_eq!(shown, ["0.0000", "0.1000", "0.10", "2.50"]);
+        for micros in [0, 1, 333_333, 123_456_789_012] {
+            let text = serde_json::to_string(&Money { micros }).unwrap();
+            assert_eq!(serde_json::from_str::<Money>(&text).unwrap().micros, micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn cached_input_has_its_own_price_and_reasoning_is_part_of_the_output() {
+        let price: Price = serde_json::from_str(r#"{"input": 2, "cached-input": 0.5, "output": 10}"#).unwrap();
+        assert_eq!(price.of(1_000_000, 400_000, 100_000), Money { micros: 1_200_000 + 200_000 + 1_000_000 });
+        let plain = Price { cached_input: None, ..price };
+        assert_eq!(plain.of(1_000_000, 400_000, 0), Money { micros: 2_000_000 });
+        assert_eq!(plain.of(1, 5, 0), Money { micros: 2 });
+        let prices = CodexSettings { prices: [("m".to_owned(), price)].into(), ..CodexSettings::default() };
+        assert!(prices.price(Some("m")).is_some() && prices.price(Some("n")).is_none() && prices.price(None).is_none());
     }
 }

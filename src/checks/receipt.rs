@@ -123,6 +123,11 @@ impl Receipt {
                 crate::report::duration(self.duration_ms)
             )),
             Exit::OutputLimit => Some(format!("`{}` wrote more output than a check may", self.command)),
+            Exit::TooManyProcesses => Some(format!(
+                "`{}` had more than {} processes running at once",
+                self.command,
+                crate::process::MAX_PROCESSES
+            )),
             _ => None,
         }
     }
@@ -148,6 +153,7 @@ impl Receipt {
                 Exit::Signal { signal } => format!("signal {signal}"),
                 Exit::TimedOut => "timed out".into(),
                 Exit::OutputLimit => "output limit".into(),
+                Exit::TooManyProcesses => "process limit".into(),
                 Exit::Stopped => "stopped".into(),
             });
         }

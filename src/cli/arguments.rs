@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::operations::{Options, Span};
 use crate::review::{DecisionKind, Kind, Stakes};
+use crate::plan::Money;
 
 /// Drive the Codex CLI round a measured loop until the goal is proven
 #[derive(Debug, Parser)]
@@ -179,6 +180,9 @@ pub struct Resume {
     /// Raise the most tokens
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u64>,
+    /// Raise the most money
+    #[arg(long, value_name = "N")]
+    pub max_cost: Option<Money>,
     /// Go on from your own edits, after the loop stopped for a changed work tree
     #[arg(long, conflicts_with = "discard")]
     pub adopt: bool,

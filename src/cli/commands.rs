@@ -210,7 +210,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
 }
 
 fn plan(report: &PlanReport) -> String {
-    plan_text(&report.plan, &report.plan_hash, &report.notes)
+    plan_text(&report.plan, &report.plan_hash, &report.notes, &report.forecast)
 }
 
 fn approve() -> anyhow::Result<bool> {
@@ -387,6 +387,7 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
         max_time_ms: arguments.max_time.map(|span| span.ms),
         max_calls: arguments.max_calls,
         max_tokens: arguments.max_tokens,
+        max_cost: arguments.max_cost,
     };
     let answer = match (arguments.adopt, arguments.discard) {
         (true, _) => Some(TreeAnswer::Adopt),

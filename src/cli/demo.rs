@@ -12,6 +12,7 @@ use anyhow::Context;
 use super::arguments::Demo;
 use super::commands::{finish, goal_met};
 use super::{output, terminal};
+use crate::codex::locate;
 use crate::config::Environment;
 use crate::demo as ingredients;
 use crate::error::Failure;
@@ -30,6 +31,7 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
     let codex = ingredients::find_or_install_codex(&session.environment.cache.join("cloop"), &mut |line| {
         eprintln!("{line}");
     })?;
+    let codex = usable(codex, session)?;
     eprintln!("Codex: {}", codex.display());
     let server = ScriptedServer::start(ingredients::model())?;
     eprintln!("Scripted model: {} (loopback; no account, no cost)\n", server.base_url());
@@ -56,7 +58,7 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
         dry_run: false,
     };
     let (report, codex) = operations::plan(&demo, &request)?;
-    eprintln!("{}", plan_text(&report.plan, &report.plan_hash, &report.notes));
+    eprintln!("{}", plan_text(&report.plan, &report.plan_hash, &report.notes, &report.forecast));
     let mut progress = terminal::Progress::new();
     let ended = operations::start(&demo, report, &codex, &mut progress)?;
     drop(progress);
@@ -65,6 +67,22 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
         output::text(&farewell(&repository));
     }
     Ok(if goal_met(&ended) { 0 } else { code.max(1) })
+}
+
+/// Returns the Codex that was found where it will do, else one brought for the demo. One that the user names stays,
+/// with whatever is to be said about it.
+fn usable(found: PathBuf, session: &Session) -> anyhow::Result<PathBuf> {
+    let environment = &session.environment;
+    if environment.codex_bin.is_some() {
+        return Ok(found);
+    }
+    match locate::find(Some(found.as_os_str()), environment.path.as_deref(), &session.dir, &[]) {
+        Ok(_) => Ok(found),
+        Err(error) => {
+            eprintln!("The Codex on PATH cannot be used: {error:#}");
+            ingredients::install_codex(&environment.cache.join("cloop"), &mut |line| eprintln!("{line}"))
+        }
+    }
 }
 
 fn farewell(repository: &Path) -> String {

@@ -162,7 +162,7 @@ pub fn call(
         if unpaid(&outcome, &digest) {
             Usage { estimated: true, ..Usage::default() }
         } else {
-            Usage::estimate(request.prompt.chars().count(), answered)
+            Usage::estimate(request.prompt.chars().count(), answered, digest.commands)
         }
     });
     Ok(CallOutcome {
@@ -374,7 +374,7 @@ echo '{{"type":"turn.failed","error":{{"message":"{message}"}}}}'; exit 1"#
         let (outcome, _, dir) = ask(&script("stream disconnected before completion"), MINUTE);
         let Outcome::Failure(failure) = outcome.outcome else { panic!() };
         assert_eq!(failure.class, FailureClass::Network);
-        assert_eq!(outcome.usage, Usage { input: 20, estimated: true, ..Usage::default() });
+        assert_eq!(outcome.usage, Usage { input: 9520, estimated: true, ..Usage::default() });
         assert!(!dir.path().join(ANSWER_FILE).exists());
     }
 

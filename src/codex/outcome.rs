@@ -53,6 +53,67 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// Every class, in the order of the reference.
+    pub const ALL: [Self; 15] = [
+        Self::SignIn,
+        Self::Quota,
+        Self::UsageWindow,
+        Self::RateLimit,
+        Self::Overloaded,
+        Self::Network,
+        Self::ContextTooLong,
+        Self::Refused,
+        Self::BadAnswer,
+        Self::Stopped,
+        Self::TimedOut,
+        Self::Killed,
+        Self::Config,
+        Self::TooOld,
+        Self::Unknown,
+    ];
+
+    /// Returns the name used in JSON and in the reference.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::Quota => "quota",
+            Self::UsageWindow => "usage-window",
+            Self::RateLimit => "rate-limit",
+            Self::Overloaded => "overloaded",
+            Self::Network => "network",
+            Self::ContextTooLong => "context-too-long",
+            Self::Refused => "refused",
+            Self::BadAnswer => "bad-answer",
+            Self::Stopped => "stopped",
+            Self::TimedOut => "timed-out",
+            Self::Killed => "killed",
+            Self::Config => "config",
+            Self::TooOld => "too-old",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Returns what happened, as a sentence without a full stop.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::SignIn => "Codex is not signed in, or its sign-in is refused",
+            Self::Quota => "The quota or credit of Codex's account is spent",
+            Self::UsageWindow => "Codex usage window is spent",
+            Self::RateLimit => "Codex is rate-limited",
+            Self::Overloaded => "The model's provider is overloaded",
+            Self::Network => "Codex cannot reach the model's provider",
+            Self::ContextTooLong => "The prompt does not fit into the model's context",
+            Self::Refused => "The model's provider refuses the question",
+            Self::BadAnswer => "Codex gave no usable answer",
+            Self::Stopped => "The Codex call was stopped",
+            Self::TimedOut => "Codex did not answer within its time limit",
+            Self::Killed => "Codex was killed",
+            Self::Config => "Codex cannot be used as it is configured",
+            Self::TooOld => "Codex is too old for this",
+            Self::Unknown => "Codex failed in a way it did not explain",
+        }
+    }
+
     /// Says whether the same call may well succeed later without anybody doing anything.
     pub fn passes_by_itself(self) -> bool {
         matches!(self, Self::UsageWindow | Self::RateLimit | Self::Overloaded | Self::Network)
@@ -164,12 +225,20 @@ impl Digest {
     }
 }
 
+/// Longest answer that is read, in bytes: above eight proposals of the default 2000 lines each. What is longer is a
+/// model that went round in circles.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
 /// Says what an ended call came to. `stderr` is the end of its standard error, read only where the event stream
 /// says nothing; `now` and `zone` turn the times in messages into moments.
 pub fn classify(exit: Exit, digest: &Digest, stderr: &str, now: Timestamp, zone: &TimeZone) -> Outcome {
     // An answer that has come is an answer, however the process ended after it.
     if digest.completed && digest.failed.is_none() {
         return match digest.message.as_deref().filter(|text| !text.trim().is_empty()) {
+            Some(text) if text.len() > MAX_ANSWER_BYTES => Outcome::Failure(Failure::new(
+                FailureClass::BadAnswer,
+                format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are read. Answer far shorter", text.len()),
+            )),
             Some(text) => Outcome::Answer(text.to_owned()),
             None => Outcome::Failure(Failure::new(FailureClass::BadAnswer, "Codex ended its turn without a message")),
         };
@@ -195,6 +264,7 @@ fn classify_exit(exit: Exit, digest: &Digest, stderr: &str, now: Timestamp, zone
             }
         }
         Exit::OutputLimit => Failure::new(FailureClass::BadAnswer, "Codex wrote more than an event stream may hold"),
+        Exit::TooManyProcesses => Failure::new(FailureClass::Killed, "Codex's commands started processes without end"),
         Exit::Signal { signal } => {
             Failure::new(FailureClass::Killed, format!("Codex died by signal {signal}{}", last()))
         }
@@ -638,6 +708,14 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_far_too_long_is_a_bad_answer() {
+        let digest = |bytes| Digest { completed: true, message: Some("x".repeat(bytes)), ..Digest::default() };
+        assert_eq!(ended(Exit::Code { code: 0 }, &digest(MAX_ANSWER_BYTES + 1), ""), BadAnswer);
+        let outcome = classify(Exit::Code { code: 0 }, &digest(MAX_ANSWER_BYTES), "", now(), &berlin());
+        assert!(matches!(outcome, Outcome::Answer(_)));
+    }
+
+    #[test]
     fn a_message_without_the_end_of_its_turn_is_no_answer() {
         let digest = Digest { message: Some("{}".to_owned()), ..Digest::default() };
         assert_eq!(ended(Exit::Code { code: 0 }, &digest, ""), Unknown);
@@ -684,7 +762,10 @@ mod tests {
 
     #[test]
     fn every_class_says_what_to_do_and_has_a_stable_name() {
-        assert_eq!(serde_json::to_value(UsageWindow).unwrap(), "usage-window");
+        for class in FailureClass::ALL {
+            assert_eq!(serde_json::to_value(class).unwrap(), class.name());
+            assert!(!class.title().ends_with('.'));
+        }
         assert!(UsageWindow.passes_by_itself() && !Quota.passes_by_itself() && !SignIn.passes_by_itself());
         for class in [SignIn, Quota, TooOld, Unknown] {
             assert!(!class.hint().is_empty() && !class.hint().ends_with('.'));

@@ -58,7 +58,7 @@ fn install(cache: &Path, search: Option<&OsStr>, say: &mut dyn FnMut(&str)) -> R
     std::fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
     let package = format!("@openai/codex@{CODEX_VERSION}");
     say(&format!(
-        "No Codex CLI found. Downloading {package} with npm into {} (about 160 MB, 400 MB unpacked; nothing else changes).",
+        "No Codex CLI that can be used is found. Downloading {package} with npm into {} (about 160 MB, 400 MB unpacked; nothing else changes).",
         home.display()
     ));
     // Beside its place to be, so that it can be moved there in one step.

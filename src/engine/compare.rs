@@ -77,6 +77,7 @@ pub fn compare(before: &[Receipt], after: &[Receipt], excused: &Excused) -> Comp
         match new.exit {
             Exit::TimedOut => worse.push(format!("`{}` no longer ends within its time limit", new.command)),
             Exit::OutputLimit => worse.push(format!("`{}` floods its output", new.command)),
+            Exit::TooManyProcesses => worse.push(format!("`{}` starts processes without end", new.command)),
             Exit::Stopped => worse.push(format!("`{}` was stopped", new.command)),
             Exit::Code { .. } | Exit::Signal { .. } => {}
         }

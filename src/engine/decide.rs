@@ -54,6 +54,8 @@ pub enum Effect {
     GiveUp {
         kind: CallKind,
         reason: String,
+        /// What the last call failed for; `None` where none was made.
+        class: Option<FailureClass>,
     },
     Wait {
         cause: FailureClass,
@@ -145,6 +147,12 @@ fn between(state: &State, now: Timestamp) -> Effect {
         return stop;
     }
     let used_up = state.used.iterations >= state.plan.budget.max_iterations;
+    // A round of its own needs an evaluation and proposals before what is kept for the end.
+    let calls_left = state.plan.budget.max_calls.saturating_sub(state.used.calls);
+    let last_calls = calls_kept(state) > 0 && calls_left < 2 + calls_kept(state);
+    if last_calls && closing_evaluation_pays(state) {
+        return Effect::StartIteration { index: done + 1, closing: true };
+    }
     if used_up || all_asked_for {
         if closing_evaluation_pays(state) {
             return Effect::StartIteration { index: done + 1, closing: true };
@@ -211,6 +219,13 @@ fn convergence(state: &State) -> Option<Effect> {
     })
 }
 
+/// Returns the Codex calls kept back for the end: where only an evaluation can claim the goal, the one that claims it,
+/// and where nothing measured can show it, the second one too.
+fn calls_kept(state: &State) -> u32 {
+    let red = state.seed_receipts().iter().any(|receipt| !receipt.exit.success());
+    if state.dry_run || (state.plan.measurable && red) { 0 } else { 1 + u32::from(!red) }
+}
+
 /// Returns the stop for a budget that is used up, time for the final proof kept back.
 fn budget_over(state: &State, now: Timestamp) -> Option<Effect> {
     let budget = &state.plan.budget;
@@ -239,6 +254,26 @@ fn budget_over(state: &State, now: Timestamp) -> Option<Effect> {
             format!("{} tokens are used of a budget of {max}.", state.used.tokens.total()),
             "go on with `resume --max-tokens N`",
         ));
+    }
+    if let Some(max) = budget.max_cost {
+        if state.used.cost >= max {
+            return Some(stop(
+                StopReason::BudgetCost,
+                format!("{} is spent of a budget of {max}.", state.used.cost),
+                "go on with `resume --max-cost N`",
+            ));
+        }
+        let model = state.plan.codex.model.as_deref();
+        if state.plan.codex.price(model).is_none() {
+            return Some(stop(
+                StopReason::BudgetCost,
+                format!(
+                    "The model {} has no price, so the budget of {max} cannot be kept.",
+                    model.unwrap_or("that is Codex's own default")
+                ),
+                "choose a model with a price with `model`, then `resume`",
+            ));
+        }
     }
     None
 }
@@ -274,7 +309,7 @@ fn met(state: &State, how: &str) -> Effect {
 fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
     let finish = Effect::FinishIteration { index: iteration.index };
     if iteration.accepted {
-        return after_acceptance(state, iteration).unwrap_or(finish);
+        return after_acceptance(state, iteration, now).unwrap_or(finish);
     }
     if iteration.evaluation.is_none() && !iteration.gave_up(CallKind::Evaluate) {
         return ask(state, CallKind::Evaluate, now);
@@ -282,7 +317,7 @@ fn within(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
     if let Some(evaluation) = &iteration.evaluation {
         if evaluation.verdict == Verdict::GoalMet && iteration.refuted_claim.is_none() {
             match iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
-                None => return Effect::Prove,
+                None => return prove(state, now),
                 Some(proof) if proof.holds && proof.level.is_some() => return met(state, "measured"),
                 Some(proof) if proof.holds => match &iteration.second_evaluation {
                     None => return ask(state, CallKind::SecondEvaluation, now),
@@ -469,8 +504,20 @@ fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Can
         .collect()
 }
 
+/// Attempts the proof, where there is any time at all. Time is kept back for it, but a check may take longer than ever.
+fn prove(state: &State, now: Timestamp) -> Effect {
+    if state.time_used_ms(now) < state.plan.budget.max_time_ms {
+        return Effect::Prove;
+    }
+    stop(
+        StopReason::BudgetTime,
+        "The time budget was used up before the proof had ended.",
+        "go on with `resume --max-time D`",
+    )
+}
+
 /// After a candidate became the state: prove at once where measurements alone can.
-fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
+fn after_acceptance(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect> {
     if let Some(proof) = iteration.proofs.iter().rev().find(|proof| proof.tree == state.head_tree) {
         return (proof.holds && proof.level.is_some()).then(|| met(state, "measured"));
     }
@@ -478,7 +525,7 @@ fn after_acceptance(state: &State, iteration: &Iteration) -> Option<Effect> {
     let provable = state.plan.measurable
         && all_hold(&state.head_receipts, &excused)
         && measured(state.seed_receipts(), &state.head_receipts, &excused);
-    provable.then_some(Effect::Prove)
+    provable.then(|| prove(state, now))
 }
 
 /// Says whether this round's proposals are made by agents: where asked, or after a round without a patch that applies.
@@ -522,8 +569,11 @@ fn ask_agents(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
         Some(over) => return over,
         None => {}
     }
-    let room = state.plan.budget.max_calls.saturating_sub(state.used.calls) as usize;
-    if !open.is_empty() {
+    let room = state.plan.budget.max_calls.saturating_sub(state.used.calls).saturating_sub(calls_kept(state)) as usize;
+    if room == 0 && !answered {
+        return kept_back(state);
+    }
+    if !open.is_empty() && room > 0 {
         return Effect::AskAgents { slots: open.into_iter().take(room).collect(), shrink };
     }
     if answered {
@@ -546,10 +596,32 @@ fn ask(state: &State, kind: CallKind, now: Timestamp) -> Effect {
     if let Some(over) = budget_over(state, now) {
         return over;
     }
+    let into_reserve = state.used.calls.saturating_add(calls_kept(state)) >= state.plan.budget.max_calls;
+    match kind {
+        CallKind::Suggest if into_reserve => return kept_back(state),
+        CallKind::Rank | CallKind::Repair if into_reserve => {
+            let reason = "the last calls are kept for the closing evaluation".to_owned();
+            return Effect::GiveUp { kind, reason, class: None };
+        }
+        _ => {}
+    }
     let count = |class| attempt.failures.iter().filter(|(_, failure)| failure.class == class).count() as u32;
     let again =
         Effect::Ask { kind, repair: count(FailureClass::BadAnswer) > 0, shrink: count(FailureClass::ContextTooLong) };
     after_failures(state, kind, again, now)
+}
+
+/// The stop where all calls but those for the end are used.
+fn kept_back(state: &State) -> Effect {
+    let kept = calls_kept(state);
+    stop(
+        StopReason::BudgetCalls,
+        format!(
+            "{} of {} Codex calls are used; {kept} are kept for a closing evaluation, so none is left for proposals.",
+            state.used.calls, state.plan.budget.max_calls
+        ),
+        "go on with `resume --max-calls N`",
+    )
 }
 
 /// Does what the last failure of the question calls for: `again` where there is none, or it is worth it.
@@ -558,7 +630,7 @@ fn after_failures(state: &State, kind: CallKind, again: Effect, now: Timestamp) 
     let Some((_, last)) = attempt.failures.last() else { return again };
     match policy(&attempt.failures) {
         Policy::Repair | Policy::Shrink => again,
-        Policy::GiveUp => Effect::GiveUp { kind, reason: last.message.clone() },
+        Policy::GiveUp => Effect::GiveUp { kind, reason: last.message.clone(), class: Some(last.class) },
         Policy::RetryAt(at) if at <= now || attempt.waited => again,
         Policy::RetryAt(at) => {
             let left = i64::try_from(time_for_calls_ms(state, now)).unwrap_or(i64::MAX);
@@ -575,30 +647,18 @@ fn after_failures(state: &State, kind: CallKind, again: Effect, now: Timestamp) 
 
 /// Ends the loop for a failure of Codex's, with what to do about it.
 fn give_in(class: FailureClass, message: &str) -> Effect {
-    let (reason, what, hint) = match class {
-        FailureClass::SignIn => {
-            (StopReason::CodexUnavailable, "Codex is not signed in", "run `codex login`, then `resume`")
+    let (reason, hint) = match class {
+        FailureClass::SignIn => (StopReason::CodexUnavailable, "run `codex login`, then `resume`"),
+        FailureClass::Quota => {
+            (StopReason::CodexUnavailable, "check the plan and billing of the account, then `resume`")
         }
-        FailureClass::Quota => (
-            StopReason::CodexUnavailable,
-            "The account's quota is spent",
-            "check the plan and billing of the account, then `resume`",
-        ),
-        FailureClass::UsageWindow => {
-            (StopReason::RateLimited, "Codex's usage window is spent", "`resume` when it opens again")
+        FailureClass::UsageWindow => (StopReason::RateLimited, "`resume` when it opens again"),
+        FailureClass::RateLimit => (StopReason::RateLimited, "`resume` later"),
+        FailureClass::Config => {
+            (StopReason::CodexUnavailable, "correct what it says (`codex doctor` helps), then `resume`")
         }
-        FailureClass::RateLimit => (StopReason::RateLimited, "Codex is rate-limited", "`resume` later"),
-        FailureClass::Config => (
-            StopReason::CodexUnavailable,
-            "Codex cannot be used as it is configured",
-            "correct what it says (`codex doctor` helps), then `resume`",
-        ),
-        FailureClass::TooOld => (
-            StopReason::CodexUnavailable,
-            "Codex is too old for this",
-            "`npm install -g @openai/codex@latest`, then `resume`",
-        ),
-        _ => (StopReason::CodexUnavailable, "Codex cannot be reached", "`resume` when it is back"),
+        FailureClass::TooOld => (StopReason::CodexUnavailable, "`npm install -g @openai/codex@latest`, then `resume`"),
+        _ => (StopReason::CodexUnavailable, "`resume` when it is back"),
     };
-    stop(reason, format!("{what}: {}", message.trim()), hint)
+    stop(reason, format!("{}: {}", class.title(), message.trim()), hint)
 }

@@ -11,7 +11,7 @@ use crate::answers::{Evaluation, Level, Ranking};
 use crate::checks::Receipts;
 use crate::guards::Finding;
 use crate::patch::HunkMatch;
-use crate::plan::{CallKind, Plan, ProofLevel};
+use crate::plan::{CallKind, Money, Plan, ProofLevel};
 
 pub use crate::codex::{Failure as CallFailure, FailureClass, Usage as Tokens};
 
@@ -245,6 +245,8 @@ pub enum Event {
         max_time_ms: Option<u64>,
         max_calls: Option<u32>,
         max_tokens: Option<u64>,
+        #[serde(default)]
+        max_cost: Option<Money>,
     },
     /// From the next call on.
     ModelChanged {
@@ -317,6 +319,9 @@ pub enum Event {
     StepGivenUp {
         kind: CallKind,
         reason: String,
+        /// What the last call failed for; null where none was made.
+        #[serde(default)]
+        class: Option<FailureClass>,
     },
     /// What the files hold that open issues and those of the coming evaluation speak of: tells whether an issue that is
     /// raised again has anything new to go by.

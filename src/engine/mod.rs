@@ -15,6 +15,7 @@ mod tests;
 pub use decide::{
     Effect, STALL_WINDOW, decide, favourites, proof_reserve_ms, survivors, time_for_calls_ms, tries_before_rank,
 };
+pub use policy::remedy;
 pub use state::State;
 pub use stop::StopReason;
 

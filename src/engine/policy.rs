@@ -23,8 +23,33 @@ pub(super) enum Policy {
 /// overload, short enough that an outage is told within two minutes.
 const BACKOFF_S: [i64; 3] = [5, 20, 60];
 
-/// Added to a known reset, so that a clock that runs a little ahead does not find the limit still shut.
+/// Added to a known reset, so that a clock that runs a little ahead does not find the limit still shut; doubled each
+/// time it did.
 const RESET_MARGIN_S: i64 = 2;
+
+/// Times running that a named reset is believed: a limit that is still shut after them does not open at any.
+const RESETS_BELIEVED: usize = 5;
+
+/// Returns what the loop does about a failure of this class, as a person reads it.
+pub fn remedy(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::SignIn | FailureClass::Quota | FailureClass::Config | FailureClass::TooOld => "stops at once",
+        FailureClass::UsageWindow => {
+            "waits until the named reset where the time budget holds it, asking nothing meanwhile; else stops"
+        }
+        FailureClass::RateLimit => {
+            "waits until the named reset where the time budget holds it; without one, waits 5, 20 and 60 s, then stops"
+        }
+        FailureClass::Overloaded | FailureClass::Network => "asks again after 5, 20 and 60 s, then stops",
+        FailureClass::ContextTooLong => "asks with half the prompt, then with a quarter, then gives the step up",
+        FailureClass::BadAnswer => "asks once more with what is wrong with the answer, then gives the step up",
+        FailureClass::TimedOut | FailureClass::Killed | FailureClass::Unknown => {
+            "asks once more, then gives the step up"
+        }
+        FailureClass::Refused => "gives the step up",
+        FailureClass::Stopped => "asks again when the loop goes on",
+    }
+}
 
 /// Returns what to do about the last failure, given all failures of the same question so far.
 ///
@@ -41,9 +66,11 @@ pub(super) fn policy(seen: &[(Timestamp, CallFailure)]) -> Policy {
     match last.class {
         FailureClass::SignIn | FailureClass::Quota | FailureClass::Config | FailureClass::TooOld => Policy::Stop,
         FailureClass::UsageWindow | FailureClass::RateLimit => match last.reset {
-            Some(reset) => Policy::RetryAt(
-                reset.saturating_add(SignedDuration::from_secs(RESET_MARGIN_S)).unwrap_or(reset).max(*at),
-            ),
+            Some(_) if times > RESETS_BELIEVED => Policy::Stop,
+            Some(reset) => {
+                let margin = SignedDuration::from_secs(RESET_MARGIN_S << (times - 1));
+                Policy::RetryAt(reset.saturating_add(margin).unwrap_or(reset).max(*at))
+            }
             None if last.class == FailureClass::UsageWindow => Policy::Stop,
             None => backoff(),
         },
@@ -101,6 +128,34 @@ mod tests {
         assert_eq!(policy(&seen), Policy::Stop);
         seen[0].1.reset = Some(Timestamp::from_second(100).unwrap());
         assert_eq!(policy(&seen), Policy::RetryAt(Timestamp::from_second(102).unwrap()));
+    }
+
+    #[test]
+    fn a_reset_that_never_holds_is_not_believed_for_ever() {
+        let mut seen = failures(&[FailureClass::RateLimit; 5]);
+        for (_, failure) in &mut seen {
+            failure.reset = Some(Timestamp::from_second(100).unwrap());
+        }
+        assert_eq!(policy(&seen), Policy::RetryAt(Timestamp::from_second(132).unwrap()));
+        seen.push(seen[0].clone());
+        assert_eq!(policy(&seen), Policy::Stop);
+    }
+
+    #[test]
+    fn what_a_person_is_told_of_a_class_is_what_is_done() {
+        for class in FailureClass::ALL {
+            let first = policy(&failures(&[class]));
+            let words = match first {
+                Policy::Stop if class == FailureClass::UsageWindow => "else stops",
+                Policy::Stop => "stops at once",
+                Policy::RetryAt(at) if at == Timestamp::UNIX_EPOCH => "asks",
+                Policy::RetryAt(_) => "5, 20 and 60 s",
+                Policy::Repair => "what is wrong",
+                Policy::Shrink => "half the prompt",
+                Policy::GiveUp => "gives the step up",
+            };
+            assert!(remedy(class).contains(words), "{class:?}: {}", remedy(class));
+        }
     }
 
     #[test]

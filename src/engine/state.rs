@@ -14,7 +14,7 @@ use super::stop::StopReason;
 use crate::answers::{Evaluation, OpenIssue, Ranking, Verdict};
 use crate::checks::Receipts;
 use crate::guards::Code;
-use crate::plan::{CallKind, Plan};
+use crate::plan::{CallKind, Money, Plan};
 
 /// A call that was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Call {
     pub repair: bool,
     pub started_at: Timestamp,
     pub prompt_chars: u64,
+    /// `None`: Codex's own default.
+    pub model: Option<String>,
     /// `None` while it runs, or where its worker died.
     pub end: Option<CallEnd>,
 }
@@ -38,6 +40,8 @@ pub struct Agent {
     pub call: u32,
     pub started_at: Timestamp,
     pub prompt_chars: u64,
+    /// `None`: Codex's own default.
+    pub model: Option<String>,
     /// `None` while it works, or where its worker died.
     pub end: Option<CallEnd>,
 }
@@ -104,6 +108,28 @@ impl Candidate {
     }
 }
 
+/// A step without a usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenUp {
+    pub kind: CallKind,
+    pub reason: String,
+    /// What the last call failed for; `None` where none was made.
+    pub class: Option<FailureClass>,
+}
+
+/// How often calls failed in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureCount {
+    pub class: FailureClass,
+    pub count: u32,
+    /// What Codex said the last time.
+    pub last: String,
+    #[schemars(with = "String")]
+    pub last_at: Timestamp,
+}
+
 /// One pass through the six steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,7 +155,7 @@ pub struct Iteration {
     pub accepted: bool,
     /// Tree at the iteration's end.
     pub tree: String,
-    pub given_up: Vec<(CallKind, String)>,
+    pub given_up: Vec<GivenUp>,
     pub calls: u32,
     pub tokens: Tokens,
     /// Whether something measured got better, or an open issue with a file was closed. `None` while only the next
@@ -150,13 +176,14 @@ impl Iteration {
 
     /// Says whether this kind of call was given up in this iteration.
     pub fn gave_up(&self, kind: CallKind) -> bool {
-        self.given_up.iter().any(|(given_up, _)| *given_up == kind)
+        self.given_up.iter().any(|given_up| given_up.kind == kind)
     }
 
     /// Says whether an infrastructure failure kept the round from making proposals: such a round never counts
-    /// against the loop.
+    /// against the loop. Answers that came and could not be used are the model's own fault, and count.
     pub fn infrastructure_failed(&self) -> bool {
-        self.gave_up(CallKind::Suggest)
+        let suggest = self.given_up.iter().find(|given_up| given_up.kind == CallKind::Suggest);
+        suggest.is_some_and(|given_up| given_up.class != Some(FailureClass::BadAnswer))
     }
 }
 
@@ -216,6 +243,8 @@ pub struct Used {
     pub time_ms: u64,
     pub calls: u32,
     pub tokens: Tokens,
+    /// What the tokens of calls to models with a price cost.
+    pub cost: Money,
 }
 
 /// The whole state of one loop.
@@ -253,6 +282,8 @@ pub struct State {
     pub call: Option<Call>,
     pub waiting: Option<Waiting>,
     pub used: Used,
+    /// Failed calls by class, in the order in which the classes first came up.
+    pub failures: Vec<FailureCount>,
     /// Ids found flaky on the way.
     pub flaky: BTreeSet<String>,
     /// Issues of the latest evaluation.
@@ -302,6 +333,7 @@ impl State {
             call: None,
             waiting: None,
             used: Used::default(),
+            failures: Vec::new(),
             flaky: BTreeSet::new(),
             open_issues: Vec::new(),
             issue_marks: BTreeMap::new(),
@@ -389,12 +421,13 @@ impl State {
                 self.waiting = None;
             }
             Event::WorkerEnded => self.worker_since = None,
-            Event::BudgetRaised { max_iterations, max_time_ms, max_calls, max_tokens } => {
+            Event::BudgetRaised { max_iterations, max_time_ms, max_calls, max_tokens, max_cost } => {
                 let budget = &mut self.plan.budget;
                 budget.max_iterations = max_iterations.unwrap_or(budget.max_iterations);
                 budget.max_time_ms = max_time_ms.unwrap_or(budget.max_time_ms);
                 budget.max_calls = max_calls.unwrap_or(budget.max_calls);
                 budget.max_tokens = max_tokens.or(budget.max_tokens);
+                budget.max_cost = max_cost.or(budget.max_cost);
             }
             Event::ModelChanged { model, efforts } => {
                 self.plan.codex.model.clone_from(model);
@@ -476,7 +509,7 @@ impl State {
                     progress: None,
                 });
             }
-            Event::CallStarted { call, kind, repair, prompt_chars, .. } => {
+            Event::CallStarted { call, kind, repair, prompt_chars, model, .. } => {
                 self.used.calls += 1;
                 if let Some(iteration) = self.current_mut() {
                     iteration.calls += 1;
@@ -487,11 +520,14 @@ impl State {
                     repair: *repair,
                     started_at: at,
                     prompt_chars: *prompt_chars,
+                    model: model.clone(),
                     end: None,
                 });
             }
             Event::CallFinished { call, tokens, end, .. } => {
-                self.used.tokens.add(tokens);
+                let model = self.call.as_ref().and_then(|started| started.model.clone());
+                self.pay(model.as_deref(), tokens);
+                self.count_failure(end);
                 if let Some(iteration) = self.current_mut() {
                     iteration.tokens.add(tokens);
                 }
@@ -511,17 +547,20 @@ impl State {
                     }
                 }
             }
-            Event::AgentStarted { call, slot, prompt_chars, .. } => {
+            Event::AgentStarted { call, slot, prompt_chars, model, .. } => {
                 self.used.calls += 1;
                 if let Some(iteration) = self.current_mut() {
                     iteration.calls += 1;
                     iteration.agents.retain(|agent| agent.slot != *slot);
-                    let (slot, call, prompt_chars) = (*slot, *call, *prompt_chars);
-                    iteration.agents.push(Agent { slot, call, started_at: at, prompt_chars, end: None });
+                    let (slot, call, prompt_chars, model) = (*slot, *call, *prompt_chars, model.clone());
+                    iteration.agents.push(Agent { slot, call, started_at: at, prompt_chars, model, end: None });
                 }
             }
             Event::AgentFinished { call, tokens, end, .. } => {
-                self.used.tokens.add(tokens);
+                let agents = self.current().map(|iteration| &iteration.agents[..]).unwrap_or_default();
+                let model = agents.iter().find(|agent| agent.call == *call).and_then(|agent| agent.model.clone());
+                self.pay(model.as_deref(), tokens);
+                self.count_failure(end);
                 let mut failure = None;
                 if let Some(iteration) = self.current_mut() {
                     iteration.tokens.add(tokens);
@@ -549,10 +588,10 @@ impl State {
                 self.waiting = None;
                 self.attempt.waited = true;
             }
-            Event::StepGivenUp { kind, reason } => {
+            Event::StepGivenUp { kind, reason, class } => {
                 self.attempt = Attempt::default();
                 if let Some(iteration) = self.current_mut() {
-                    iteration.given_up.push((*kind, reason.clone()));
+                    iteration.given_up.push(GivenUp { kind: *kind, reason: reason.clone(), class: *class });
                     match kind {
                         CallKind::Suggest => iteration.candidates = Some(Vec::new()),
                         CallKind::Repair => iteration.mend_asked = true,
@@ -702,6 +741,28 @@ impl State {
                 self.worker_since = None;
                 self.ended_at = Some(at);
             }
+        }
+    }
+
+    /// Books the tokens of a call that has ended.
+    fn pay(&mut self, model: Option<&str>, tokens: &Tokens) {
+        self.used.tokens.add(tokens);
+        if let Some(price) = self.plan.codex.price(model) {
+            let cost = price.of(tokens.input, tokens.cached_input, tokens.output);
+            self.used.cost.micros = self.used.cost.micros.saturating_add(cost.micros);
+        }
+    }
+
+    /// Counts a call that failed, unless somebody stopped it.
+    fn count_failure(&mut self, end: &CallEnd) {
+        let CallEnd::Failed { failure, .. } = end else { return };
+        if failure.class == FailureClass::Stopped {
+            return;
+        }
+        let (class, last, last_at) = (failure.class, failure.message.clone(), self.updated_at);
+        match self.failures.iter_mut().find(|known| known.class == class) {
+            Some(known) => *known = FailureCount { class, count: known.count + 1, last, last_at },
+            None => self.failures.push(FailureCount { class, count: 1, last, last_at }),
         }
     }
 

@@ -32,6 +32,7 @@ fn plan() -> Plan {
             max_time_ms: 3_600_000,
             max_calls: 200,
             max_tokens: None,
+            max_cost: None,
             codex_timeout_ms: 60_000,
         },
         method: Method {
@@ -82,9 +83,52 @@ struct World {
     second: Evaluation,
     rounds: VecDeque<Vec<Fate>>,
     failures: VecDeque<Option<FailureClass>>,
+    /// Draws failures and tokens, where there is a storm.
+    dice: Option<Dice>,
     asked: Vec<CallKind>,
     proven: bool,
     step: SignedDuration,
+}
+
+/// SplitMix64, as the storms of the integration tests draw.
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn draw(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % below
+    }
+
+    /// Three of ten calls fail, in a way that may pass.
+    fn failure(&mut self, now: Timestamp) -> Option<CallFailure> {
+        use FailureClass::{
+            BadAnswer, ContextTooLong, Killed, Network, Overloaded, RateLimit, Refused, TimedOut, Unknown, UsageWindow,
+        };
+        let classes = [
+            BadAnswer,
+            ContextTooLong,
+            Killed,
+            Network,
+            Overloaded,
+            RateLimit,
+            Refused,
+            TimedOut,
+            Unknown,
+            UsageWindow,
+        ];
+        (self.draw(10) < 3).then(|| {
+            let class = classes[self.draw(classes.len() as u64) as usize];
+            let mut failure = CallFailure::new(class, "it failed");
+            if matches!(class, RateLimit | UsageWindow) {
+                let wait = SignedDuration::from_secs(self.draw(120).cast_signed());
+                failure.reset = Some(now.saturating_add(wait).unwrap());
+            }
+            failure
+        })
+    }
 }
 
 fn next<T: Clone>(queue: &mut VecDeque<T>) -> Option<T> {
@@ -122,6 +166,7 @@ impl World {
             second: evaluation(Verdict::GoalMet),
             rounds: VecDeque::from([vec![Fate::Tried(TrialOutcome::NoProgress, failing)]]),
             failures: VecDeque::from([None]),
+            dice: None,
             asked: Vec::new(),
             proven: true,
             step: SignedDuration::from_secs(1),
@@ -135,6 +180,32 @@ impl World {
         let record = Record { seq: self.records.len() as u64 + 1, at: self.now, event };
         self.state.apply(&record);
         self.records.push(record);
+    }
+
+    /// What a call comes to.
+    fn come_to(&mut self) -> (Tokens, CallEnd) {
+        let (failure, tokens) = match &mut self.dice {
+            Some(dice) => {
+                let failure = dice.failure(self.now);
+                let tokens = Tokens {
+                    input: dice.draw(20_000),
+                    cached_input: dice.draw(5_000),
+                    output: dice.draw(3_000),
+                    reasoning: 0,
+                    estimated: failure.is_some(),
+                };
+                (failure, tokens)
+            }
+            None => (
+                next(&mut self.failures).flatten().map(|class| CallFailure::new(class, "it failed")),
+                Tokens { input: 100, output: 10, ..Tokens::default() },
+            ),
+        };
+        let end = match failure {
+            None => CallEnd::Answered { answer_file: "a".into() },
+            Some(failure) => CallEnd::Failed { failure, answer_file: None },
+        };
+        (tokens, end)
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -158,15 +229,11 @@ impl World {
                 let call = self.state.used.calls + 1;
                 let (model, effort) = (None, "high".to_owned());
                 self.emit(Event::CallStarted { call, kind, repair, prompt_chars: 4, model, effort });
-                let end = match next(&mut self.failures).flatten() {
-                    None => CallEnd::Answered { answer_file: "a".into() },
-                    Some(class) => CallEnd::Failed { failure: CallFailure::new(class, "it failed"), answer_file: None },
-                };
-                let tokens = Tokens { input: 100, output: 10, ..Tokens::default() };
+                let (tokens, end) = self.come_to();
                 self.emit(Event::CallFinished { call, duration_ms: 1, tokens, end });
             }
             Effect::TakeAnswer { kind } => self.answer(kind, index),
-            Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
+            Effect::GiveUp { kind, reason, class } => self.emit(Event::StepGivenUp { kind, reason, class }),
             Effect::Wait { cause, until, message } => {
                 self.emit(Event::WaitStarted { cause, until, message });
                 self.now = self.now.max(until);
@@ -219,13 +286,7 @@ impl World {
                     self.emit(Event::AgentStarted { call, slot, prompt_chars: 4, model, effort });
                 }
                 for call in first..=self.state.used.calls {
-                    let end = match next(&mut self.failures).flatten() {
-                        None => CallEnd::Answered { answer_file: "a".into() },
-                        Some(class) => {
-                            CallEnd::Failed { failure: CallFailure::new(class, "it failed"), answer_file: None }
-                        }
-                    };
-                    let tokens = Tokens { input: 100, output: 10, ..Tokens::default() };
+                    let (tokens, end) = self.come_to();
                     self.emit(Event::AgentFinished { call, duration_ms: 1, tokens, end });
                 }
             }
@@ -662,4 +723,129 @@ fn as_many_candidates_are_tried_at_once_as_there_are_jobs() {
         world.perform(effect);
     }
     assert_eq!(together, [2, 1]);
+}
+
+/// Plays a loop of two good rounds through a storm of this seed.
+fn storm(plan: Plan, seed: u64) -> World {
+    let mut world = World::new(plan, 2);
+    world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 1); 2], vec![Fate::Tried(BETTER, 0)]]);
+    world.evaluations = VecDeque::from([evaluation(Verdict::InProgress)]);
+    world.dice = Some(Dice(seed));
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn a_storm_passes_no_budget_by_more_than_the_call_in_flight_and_ends_right_where_the_budget_allows(
+        seed in any::<u64>(),
+        kind in 0u32..6,
+        size in 1u64..40,
+        agents in any::<bool>(),
+    ) {
+        let mut plan = plan();
+        let price = crate::plan::Price {
+            input: crate::plan::Money { micros: 2_000_000 },
+            cached_input: None,
+            output: crate::plan::Money { micros: 10_000_000 },
+        };
+        plan.codex.prices.insert("default".into(), price);
+        if agents {
+            plan.method.propose = Propose::Agent;
+        }
+        let budget = &mut plan.budget;
+        match kind {
+            0 => budget.max_calls = u32::try_from(size).unwrap(),
+            1 => budget.max_tokens = Some(size * 5_000),
+            2 => budget.max_iterations = 1 + u32::try_from(size).unwrap() % 3,
+            3 => budget.max_time_ms = size * 5_000,
+            4 => budget.max_cost = Some(crate::plan::Money { micros: size * 20_000 }),
+            // No less than what any storm needs.
+            _ => budget.max_time_ms = 365 * 86_400_000,
+        }
+        let ample = kind == 5;
+        let mut world = storm(plan, seed);
+        let mut reopened = 0;
+        let reason = loop {
+            let Some(effect) = decide(&world.state, world.now) else {
+                let reason = world.state.stop.as_ref().and_then(|stop| stop.reason).unwrap();
+                let gave_in = matches!(
+                    reason,
+                    StopReason::CodexUnavailable | StopReason::RateLimited | StopReason::NoUsableProposals
+                );
+                if !(gave_in && ample && reopened < 60) {
+                    break reason;
+                }
+                reopened += 1;
+                world.emit(Event::WorkerStarted(Worker { pid: 1, start_time: None, log: None }));
+                world.emit(Event::Reopened { rounds: None, dry_run: false });
+                continue;
+            };
+            let calls_begin = matches!(effect, Effect::Ask { .. } | Effect::AskAgents { .. });
+            if calls_begin {
+                let (used, budget) = (&world.state.used, &world.state.plan.budget);
+                prop_assert!(used.calls < budget.max_calls, "{used:?}");
+                prop_assert!(budget.max_tokens.is_none_or(|max| used.tokens.total() < max), "{used:?}");
+                prop_assert!(budget.max_cost.is_none_or(|max| used.cost < max), "{used:?}");
+                prop_assert!(world.state.time_used_ms(world.now) <= budget.max_time_ms, "{used:?}");
+            }
+            world.perform(effect);
+            prop_assert!(world.state.used.calls <= world.state.plan.budget.max_calls);
+            prop_assert!(world.state.used.iterations <= world.state.plan.budget.max_iterations);
+        };
+        if ample {
+            prop_assert_eq!(reason, StopReason::GoalMet);
+        }
+        // No wait is begun that the time cannot hold: only the calls and checks under way go past it.
+        prop_assert!(world.state.used.time_ms <= world.state.plan.budget.max_time_ms + 15_000);
+        let counted: u32 = world.state.failures.iter().map(|failure| failure.count).sum();
+        let failed = world.records.iter().filter(|record| matches!(
+            &record.event,
+            Event::CallFinished { end: CallEnd::Failed { .. }, .. } | Event::AgentFinished { end: CallEnd::Failed { .. }, .. }
+        ));
+        prop_assert_eq!(counted as usize, failed.count());
+        prop_assert_eq!(State::replay(&world.records).unwrap(), world.state);
+    }
+}
+
+#[test]
+fn calls_are_kept_for_the_evaluation_that_alone_can_claim_the_goal() {
+    use CallKind::{Evaluate, Rank, Suggest};
+    let words = |max_calls| {
+        let mut plan = Plan { measurable: false, ..plan() };
+        plan.budget.max_calls = max_calls;
+        let mut world = World::new(plan, 1);
+        world.rounds = VecDeque::from([vec![Fate::Tried(BETTER, 0), Fate::Tried(BETTER, 0)]]);
+        world.evaluations = VecDeque::from([evaluation(Verdict::InProgress), evaluation(Verdict::GoalMet)]);
+        (world.run(), world.asked)
+    };
+    assert_eq!(words(2), (Some(StopReason::BudgetCalls), vec![Evaluate]));
+    // The judge is done without before the evaluation is.
+    assert_eq!(words(3), (Some(StopReason::GoalMet), vec![Evaluate, Suggest, Evaluate]));
+    assert_eq!(words(4), (Some(StopReason::GoalMet), vec![Evaluate, Suggest, Rank, Evaluate]));
+}
+
+#[test]
+fn answers_that_cannot_be_used_are_rounds_without_a_usable_patch_and_not_a_codex_out_of_reach() {
+    let mut world = World::new(plan(), 2);
+    let bad = Some(FailureClass::BadAnswer);
+    world.failures = VecDeque::from([None, bad, bad, None, bad]);
+    assert_eq!(world.run(), Some(StopReason::NoUsableProposals));
+    assert_eq!(world.state.used.iterations, 2);
+    assert_eq!(world.state.failures[0].count, 4);
+}
+
+#[test]
+fn money_is_a_budget_like_any_other_and_needs_a_price() {
+    let mut plan = plan();
+    plan.budget.max_cost = Some(crate::plan::Money { micros: 500 });
+    let mut unpriced = World::new(plan.clone(), 2);
+    assert_eq!((unpriced.run(), unpriced.asked.len()), (Some(StopReason::BudgetCost), 0));
+    let price = crate::plan::Money { micros: 1_000_000 };
+    plan.codex.prices.insert("default".into(), crate::plan::Price { input: price, cached_input: None, output: price });
+    let mut world = World::new(plan, 2);
+    assert_eq!(world.run(), Some(StopReason::BudgetCost));
+    // 110 micros a call: the fifth passes 500, and is the last.
+    assert_eq!((world.asked.len(), world.state.used.cost.micros), (5, 550));
 }

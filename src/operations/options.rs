@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ReviewSettings;
-use crate::plan::{AllowChange, CallKind, Land, ProofLevel, Propose, TrialOrder, Where};
+use crate::plan::{AllowChange, CallKind, Land, Money, Price, ProofLevel, Propose, TrialOrder, Where};
 
 /// A length of time as typed: `90` (seconds), `300s`, `10m`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +165,10 @@ pub struct Options {
     /// Most tokens, input and output together [default: no limit]
     #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_tokens: Option<u64>,
+    /// Most money, by the prices of your own configuration file [default: no limit]
+    #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true)]
+    #[schemars(with = "Option<f64>")]
+    pub max_cost: Option<Money>,
     /// Longest time of one Codex call [default: 15m]
     #[arg(long, value_name = "D", help_heading = BUDGET, hide_short_help = true)]
     #[schemars(with = "Option<String>")]
@@ -228,6 +232,9 @@ pub struct Options {
     /// What the configuration says of reviews; a start takes no notice of it.
     #[arg(skip)]
     pub review: ReviewSettings,
+    /// Prices of a million tokens by model, in the user's own file only
+    #[arg(skip)]
+    pub prices: BTreeMap<String, Price>,
 }
 
 impl Options {
@@ -253,6 +260,7 @@ impl Options {
             max_time: self.max_time.or(defaults.max_time),
             max_calls: self.max_calls.or(defaults.max_calls),
             max_tokens: self.max_tokens.or(defaults.max_tokens),
+            max_cost: self.max_cost.or(defaults.max_cost),
             codex_timeout: self.codex_timeout.or(defaults.codex_timeout),
             nproposals: self.nproposals.or(defaults.nproposals),
             propose: self.propose.or(defaults.propose),
@@ -273,6 +281,7 @@ impl Options {
             codex_mcp: list(self.codex_mcp, defaults.codex_mcp),
             // The two files are weighed against each other where a review is asked for.
             review: ReviewSettings::default(),
+            prices: if self.prices.is_empty() { defaults.prices } else { self.prices },
         }
     }
 }

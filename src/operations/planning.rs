@@ -17,6 +17,7 @@ use crate::detect::Detection;
 use crate::error::Failure;
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
 use crate::report::SCHEMA_VERSION;
+use crate::report::{Forecast, forecast};
 use crate::workspace::{Repository, Workspace};
 
 /// Model used where nobody said otherwise and the installed Codex lists it.
@@ -56,6 +57,8 @@ pub struct PlanReport {
     pub plan_hash: String,
     pub goal_hash: String,
     pub plan: Plan,
+    /// What the loop is likely to use; no part of the plan's hash.
+    pub forecast: Forecast,
     /// What a person should know before approving.
     pub notes: Vec<String>,
 }
@@ -224,7 +227,16 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         efforts = options::efforts(&effort).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?;
     }
     notes.extend(codex.model_warning(model.as_deref()));
-    let settings = CodexSettings { model, efforts, profile: options.profile.clone(), mcp: options.codex_mcp.clone() };
+    let settings = CodexSettings {
+        model,
+        efforts,
+        profile: options.profile.clone(),
+        mcp: options.codex_mcp.clone(),
+        prices: options.prices.clone(),
+    };
+    if options.max_cost.is_some() && settings.price(settings.model.as_deref()).is_none() {
+        return Err(no_price(settings.model.as_deref()).into());
+    }
     codex.check_efforts(&settings)?;
     let propose = match options.propose.unwrap_or_default() {
         Propose::Agent if !codex.can_read => {
@@ -287,6 +299,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
             max_time_ms: options.max_time.map_or(60 * MINUTE_MS, |span| span.ms),
             max_calls: options.max_calls.unwrap_or(200),
             max_tokens: options.max_tokens,
+            max_cost: options.max_cost,
             codex_timeout_ms: options.codex_timeout.map_or(15 * MINUTE_MS, |span| span.ms),
         },
         method: Method {
@@ -316,9 +329,26 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
             "make the repository's git folder writable; the loop keeps its journal there",
         )
     })?;
-    let report =
-        PlanReport { schema_version: SCHEMA_VERSION, plan_hash: plan.hash(), goal_hash: plan.goal_hash(), plan, notes };
+    let report = PlanReport {
+        schema_version: SCHEMA_VERSION,
+        plan_hash: plan.hash(),
+        goal_hash: plan.goal_hash(),
+        forecast: forecast(&plan, &super::tidying::states(&session.store(&repository))?.0),
+        plan,
+        notes,
+    };
     Ok((report, codex))
+}
+
+/// Returns the failure for a budget in money that nothing could be counted against.
+pub(super) fn no_price(model: Option<&str>) -> Failure {
+    let name = model.unwrap_or(crate::plan::ANY_MODEL);
+    Failure::usage(
+        format!("--max-cost needs the price of the model {name}, and the loop was planned without one"),
+        format!(
+            "add to your own configuration file: [prices.\"{name}\"], with input, cachedInput and output per million tokens"
+        ),
+    )
 }
 
 fn goal_text(goal: &Goal, root: &Path) -> anyhow::Result<String> {

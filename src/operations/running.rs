@@ -14,7 +14,7 @@ use super::{Options, PlanReport, Session, held};
 use crate::engine::event::{Event, Started};
 use crate::engine::{State, StopReason, TreeAnswer};
 use crate::error::{ExitCode, Failure};
-use crate::plan::Plan;
+use crate::plan::{Money, Plan};
 use crate::process;
 use crate::runtime::{CodexSetup, Observer, Resources, Runtime, StopSignal};
 use crate::store::{FORMAT, Face, Holder, Lock, LockError, Run, Store};
@@ -32,6 +32,8 @@ impl Ended {
     /// Returns the exit code of the command that ran the loop.
     pub fn exit_code(&self) -> u8 {
         match (self.signal, &self.state.stop) {
+            // The end of the terminal is an end like SIGTERM, and the interface knows no third one.
+            (Some(signal_hook::consts::SIGHUP), _) => 128 + signal_hook::consts::SIGTERM as u8,
             (Some(signal), _) if (1..=127).contains(&signal) => 128 + u8::try_from(signal).unwrap_or(0),
             (_, Some(stop)) => stop.reason.map_or(0, StopReason::exit_code),
             (_, None) => ExitCode::Internal as u8,
@@ -46,6 +48,8 @@ pub struct Raise {
     pub max_time_ms: Option<u64>,
     pub max_calls: Option<u32>,
     pub max_tokens: Option<u64>,
+    #[serde(default)]
+    pub max_cost: Option<Money>,
 }
 
 /// Returns the plan that was shown with this hash.
@@ -343,6 +347,19 @@ fn check_raise(state: &State, raise: &Raise) -> anyhow::Result<()> {
     lower("--max-time", raise.max_time_ms, Some(budget.max_time_ms))?;
     lower("--max-calls", raise.max_calls.map(u64::from), Some(budget.max_calls.into()))?;
     lower("--max-tokens", raise.max_tokens, budget.max_tokens)?;
+    if let (Some(new), Some(old)) = (raise.max_cost, budget.max_cost)
+        && new < old
+    {
+        return Err(Failure::usage(
+            format!("--max-cost would be lowered from {old} to {new}"),
+            "resume raises budgets; leave the flag out to keep the old one",
+        )
+        .into());
+    }
+    let codex = &state.plan.codex;
+    if raise.max_cost.is_some() && codex.price(codex.model.as_deref()).is_none() {
+        return Err(planning::no_price(codex.model.as_deref()).into());
+    }
     Ok(())
 }
 
@@ -370,6 +387,7 @@ fn go_on(
             max_time_ms: raise.max_time_ms,
             max_calls: raise.max_calls,
             max_tokens: raise.max_tokens,
+            max_cost: raise.max_cost,
         })?;
     }
     if let Some(answer) = order.answer {

@@ -178,7 +178,12 @@ pub fn history(session: &Session) -> anyhow::Result<HistoryReport> {
 /// Returns the figures of all loops of this work tree.
 pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
     let repository = session.repository()?;
-    let store = session.store(&repository);
+    let (states, unreadable) = states(&session.store(&repository))?;
+    Ok(stats_report(&states, unreadable))
+}
+
+/// Returns the loops of a work tree, oldest first, and how many cannot be read.
+pub(super) fn states(store: &Store) -> anyhow::Result<(Vec<State>, u32)> {
     let mut states = Vec::new();
     let mut unreadable = 0;
     for id in store.runs()? {
@@ -187,7 +192,7 @@ pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
             None => unreadable += 1,
         }
     }
-    Ok(stats_report(&states, unreadable))
+    Ok((states, unreadable))
 }
 
 /// What `prune` removed.

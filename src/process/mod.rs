@@ -94,9 +94,15 @@ pub enum Exit {
     TimedOut,
     /// We ended it because it wrote more than its limit.
     OutputLimit,
+    /// We ended it because it had started more processes than [`MAX_PROCESSES`].
+    TooManyProcesses,
     /// We ended it because the caller was told to stop.
     Stopped,
 }
+
+/// Most processes that may live below a command at the same time. Test runners with a worker for each core stay far
+/// below; what forks without end has to be met while the machine can still answer.
+pub const MAX_PROCESSES: usize = 2000;
 
 impl Exit {
     /// Says whether the process ended by itself with status 0.
@@ -401,16 +407,22 @@ impl Running {
             if noted_at.elapsed() >= NOTE_EVERY {
                 noted_at = Instant::now();
                 self.note(&table::read());
+                if self.noted.len() > MAX_PROCESSES {
+                    break Exit::TooManyProcesses;
+                }
             }
             pause.sleep();
         };
+        // What floods or forks gets no time to go on with it.
+        let at_once = matches!(cause, Exit::OutputLimit | Exit::TooManyProcesses);
+        let grace = if at_once { Duration::ZERO } else { spec.grace };
         self.note(&table::read());
         let first = match spec.first_signal {
             FirstSignal::Interrupt => Signal::INT,
             FirstSignal::Terminate => Signal::TERM,
         };
         signal_group(&self.child, first);
-        if let Some(status) = wait_bounded(&mut self.child, spec.grace) {
+        if let Some(status) = wait_bounded(&mut self.child, grace) {
             return (Some(status), Some(cause));
         }
         if self.watched {

@@ -1,5 +1,6 @@
 //! Views of a loop's state: typed documents for programs, text for people. Pure; printing is the command line's.
 
+mod forecast;
 mod history;
 mod progress;
 mod result;
@@ -7,6 +8,7 @@ mod stats;
 mod status;
 mod text;
 
+pub use forecast::{Forecast, forecast};
 pub use history::{HistoryReport, HistoryRow};
 pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};

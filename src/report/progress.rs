@@ -58,7 +58,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         Event::WaitStarted { until, message, .. } => {
             within(format!("waiting until {}: {}", clock(*until), flat(message, 160)))
         }
-        Event::StepGivenUp { kind, reason } => within(format!("{} given up: {}", kind.name(), flat(reason, 160))),
+        Event::StepGivenUp { kind, reason, .. } => within(format!("{} given up: {}", kind.name(), flat(reason, 160))),
         Event::Evaluated { evaluation } => {
             let verdict = match evaluation.verdict {
                 Verdict::GoalMet => "claims the goal is met",

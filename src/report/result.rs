@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA_VERSION;
-use super::status::{LoopStatus, ProofReport, StatusReport};
+use super::status::{CostGauge, LoopStatus, ProofReport, StatusReport, cost_gauge};
 use crate::engine::StopReason;
 use crate::engine::event::{Prepared, Trial};
 use crate::engine::state::{State, rejected};
@@ -62,6 +62,8 @@ pub struct ResultReport {
     pub landed: bool,
     pub landing_reason: Option<String>,
     pub proposals: Vec<ProposalReport>,
+    /// Money; null where no price is configured.
+    pub cost: Option<CostGauge>,
     pub next: Vec<String>,
 }
 
@@ -125,6 +127,7 @@ pub fn result_report(
         landed: state.landing.as_ref().and_then(|landing| landing.landed).unwrap_or(false),
         landing_reason: state.landing.as_ref().and_then(|landing| landing.reason.clone()),
         proposals,
+        cost: cost_gauge(state),
         next: status.next.clone(),
     }
 }

@@ -10,10 +10,10 @@ use super::SCHEMA_VERSION;
 use crate::answers::{OpenIssue, Scores, Verdict};
 use crate::checks::{Receipt, Receipts};
 use crate::engine::event::{Baseline, FailureClass, PlaceKind, Prepared, Tokens, Trial};
-use crate::engine::state::{Rejected, State, rejected};
-use crate::engine::{Effect, STALL_WINDOW, StopReason, decide};
+use crate::engine::state::{FailureCount, Rejected, State, rejected};
+use crate::engine::{Effect, STALL_WINDOW, StopReason, decide, remedy};
 use crate::patch::HunkMatch;
-use crate::plan::{CallKind, ProofLevel};
+use crate::plan::{CallKind, Money, ProofLevel};
 
 /// Whether a loop lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,29 @@ pub struct BudgetReport {
     pub calls: Gauge,
     pub tokens: TokenGauge,
     /// Money; null where no price is configured.
-    pub cost: Option<f64>,
+    pub cost: Option<CostGauge>,
+}
+
+/// Money used and its limit, in the currency of the configured prices.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct CostGauge {
+    #[schemars(with = "f64")]
+    pub used: Money,
+    /// Null for no limit.
+    #[schemars(with = "Option<f64>")]
+    pub max: Option<Money>,
+    /// Whether part of it rests on an estimate of tokens.
+    pub estimated: bool,
+}
+
+/// Returns what a loop has cost, or `None` where no price is configured.
+pub(super) fn cost_gauge(state: &State) -> Option<CostGauge> {
+    let priced = !state.plan.codex.prices.is_empty();
+    priced.then_some(CostGauge {
+        used: state.used.cost,
+        max: state.plan.budget.max_cost,
+        estimated: state.used.tokens.estimated,
+    })
 }
 
 /// How the loop nears its goal, a value per iteration.
@@ -81,12 +103,49 @@ pub struct Convergence {
 
 /// What the loop waits for.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WaitingReport {
     pub cause: FailureClass,
     #[schemars(with = "String")]
     pub until: Timestamp,
+    /// When the limit ends by Codex's own word; null where the loop only leaves it some time.
+    #[schemars(with = "Option<String>")]
+    pub reset: Option<Timestamp>,
+    /// What Codex said.
     pub message: String,
+    /// What the time budget still holds, in milliseconds; waiting counts.
+    pub time_left_ms: u64,
 }
+
+/// Failed calls of one class.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureReport {
+    pub class: FailureClass,
+    pub count: u32,
+    /// What happened, in words.
+    pub title: String,
+    /// What the loop does about it.
+    pub remedy: String,
+    /// What Codex said the last time, cut short.
+    pub last: String,
+    #[schemars(with = "String")]
+    pub last_at: Timestamp,
+}
+
+fn failure_report(count: &FailureCount) -> FailureReport {
+    FailureReport {
+        class: count.class,
+        count: count.count,
+        title: count.class.title().to_owned(),
+        remedy: remedy(count.class).to_owned(),
+        last: count.last.chars().take(FAILURE_CHARS).collect(),
+        last_at: count.last_at,
+    }
+}
+
+/// Longest word of Codex's kept in the status, in characters; the call's folder has the whole.
+const FAILURE_CHARS: usize = 600;
 
 /// The user's commands.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -194,6 +253,8 @@ pub struct StatusReport {
     pub error: Option<ErrorReport>,
     pub step: Option<String>,
     pub waiting: Option<WaitingReport>,
+    /// Calls of Codex that failed, by class; the class says what the loop did about it.
+    pub failures: Vec<FailureReport>,
     pub seed_tree: String,
     pub head_tree: String,
     /// `worktree` or `in-place`; null before the baseline has decided it.
@@ -309,8 +370,11 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
         waiting: state.waiting.as_ref().map(|waiting| WaitingReport {
             cause: waiting.cause,
             until: waiting.until,
+            reset: state.attempt.failures.last().and_then(|(_, failure)| failure.reset),
             message: waiting.message.clone(),
+            time_left_ms: budget.max_time_ms.saturating_sub(state.time_used_ms(time_now)),
         }),
+        failures: state.failures.iter().map(failure_report).collect(),
         seed_tree: state.started.seed_tree.clone(),
         head_tree: state.head_tree.clone(),
         place: state.baseline.as_ref().map(|baseline| baseline.place.kind),
@@ -342,7 +406,7 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
                 estimated: tokens.estimated,
                 max: budget.max_tokens,
             },
-            cost: None,
+            cost: cost_gauge(state),
         },
         convergence: Convergence {
             distance: state
@@ -421,7 +485,11 @@ fn iteration_report(state: &State, iteration: &crate::engine::state::Iteration) 
         trials: iteration.candidates.iter().flatten().filter_map(|candidate| candidate.trial.clone()).collect(),
         rejected: rejected(iteration),
         matched,
-        given_up: iteration.given_up.iter().map(|(kind, reason)| format!("{}: {reason}", kind.name())).collect(),
+        given_up: iteration
+            .given_up
+            .iter()
+            .map(|given_up| format!("{}: {}", given_up.kind.name(), given_up.reason))
+            .collect(),
         duration_ms: crate::engine::state::millis_between(iteration.started_at, end),
         calls: iteration.calls,
         tokens: iteration.tokens,

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 use super::history::HistoryReport;
 use super::result::{ProposalReport, ResultReport};
-use super::status::{IterationReport, LoopStatus, ProofReport, StatusReport};
-use super::{count, duration};
+use super::status::{CostGauge, IterationReport, LoopStatus, ProofReport, StatusReport, WaitingReport};
+use super::{Forecast, count, duration};
 use crate::answers::Verdict;
 use crate::engine::StopReason;
 use crate::engine::event::{PlaceKind, TrialOutcome};
@@ -110,7 +112,16 @@ pub fn status_text(report: &StatusReport) -> String {
         text.push_str(&item(&format!("Step: {step}, iteration {iteration}")));
     }
     if let Some(waiting) = &report.waiting {
-        text.push_str(&item(&format!("Waiting until {} ({})", waiting.until, shorten(&waiting.message, 200))));
+        text.push_str(&item(&waiting_line(waiting, report.updated_at)));
+    }
+    for failure in &report.failures {
+        let times = if failure.count == 1 { "once".to_owned() } else { format!("{} times", failure.count) };
+        text.push_str(&item(&format!(
+            "{} ({times}): {}. The loop {}",
+            failure.title,
+            shorten(failure.last.trim_end_matches('.'), 200),
+            failure.remedy
+        )));
     }
     if let Some(proof) = &report.proof {
         text.push_str(&item(&format!("Proof: {} — {}", level_name(proof.level), proof.reason)));
@@ -172,6 +183,21 @@ pub fn status_text(report: &StatusReport) -> String {
     text
 }
 
+/// Says what the loop waits for, until when, and what the time budget still holds. The time of day is the user's own.
+fn waiting_line(waiting: &WaitingReport, now: Timestamp) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let (until, now) = (waiting.reset.unwrap_or(waiting.until).to_zoned(zone.clone()), now.to_zoned(zone));
+    let form = if until.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    let opens = if waiting.reset.is_some() { "opens at" } else { "asked again at" };
+    format!(
+        "{}; {opens} {}; waiting, {} of your time budget left ({})",
+        waiting.cause.title(),
+        until.strftime(form),
+        duration(waiting.time_left_ms),
+        shorten(&waiting.message, 200)
+    )
+}
+
 fn next_lines(next: &[String]) -> String {
     let mut text = String::new();
     if !next.is_empty() {
@@ -194,9 +220,10 @@ pub(crate) fn budget_line(report: &StatusReport) -> String {
     let budget = &report.budget;
     let max = |max: Option<u64>| max.map_or("no limit".to_owned(), |max| max.to_string());
     let estimated = if budget.tokens.estimated { " (partly estimated)" } else { "" };
+    let cost = budget.cost.as_ref().map(|cost| format!(", {}", cost_text(cost))).unwrap_or_default();
     let token_max = budget.tokens.max.map(|max| format!(" of {}", count(max))).unwrap_or_default();
     format!(
-        "Budget: {} of {} iterations, {} of {}, {} of {} calls, {} tokens{token_max}{estimated}",
+        "Budget: {} of {} iterations, {} of {}, {} of {} calls, {} tokens{token_max}{estimated}{cost}",
         budget.iterations.used,
         max(budget.iterations.max),
         duration(budget.time_ms.used),
@@ -205,6 +232,12 @@ pub(crate) fn budget_line(report: &StatusReport) -> String {
         max(budget.calls.max),
         count(budget.tokens.input + budget.tokens.output),
     )
+}
+
+/// Says what a loop has cost. The currency is whatever the user's prices are in.
+fn cost_text(cost: &CostGauge) -> String {
+    let max = cost.max.map(|max| format!(" of {max}")).unwrap_or_default();
+    format!("cost {}{max}{}", cost.used, if cost.estimated { " (partly estimated)" } else { "" })
 }
 
 fn level_name(level: ProofLevel) -> &'static str {
@@ -310,6 +343,9 @@ pub fn result_text(report: &ResultReport) -> String {
     if let Some(reference) = &report.head_ref {
         text.push_str(&item(&format!("Kept as `{reference}`")));
     }
+    if let Some(cost) = &report.cost {
+        text.push_str(&item(&format!("Took: {}", cost_text(cost))));
+    }
     if report.changed.is_empty() {
         text.push_str("\nNo file is changed.\n");
     } else {
@@ -395,7 +431,7 @@ pub fn history_text(report: &HistoryReport) -> String {
 }
 
 /// Returns the plan as a person approves it.
-pub fn plan_text(plan: &Plan, hash: &str, notes: &[String]) -> String {
+pub fn plan_text(plan: &Plan, hash: &str, notes: &[String], forecast: &Forecast) -> String {
     let mut text = String::from("## Plan\n\n");
     text.push_str(&item(&format!("Goal: {}", shorten(&plan.goal, 2 * GOAL_SHOWN))));
     for criterion in &plan.acceptance_criteria {
@@ -412,14 +448,16 @@ pub fn plan_text(plan: &Plan, hash: &str, notes: &[String]) -> String {
     }
     let budget = &plan.budget;
     let tokens = budget.max_tokens.map(|max| format!(", {} tokens", count(max))).unwrap_or_default();
+    let cost = budget.max_cost.map(|max| format!(", cost {max}")).unwrap_or_default();
     text.push_str(&item(&format!(
-        "Budget: {} iterations, {}, {} calls{tokens}; one check at most {}, one call at most {}",
+        "Budget: {} iterations, {}, {} calls{tokens}{cost}; one check at most {}, one call at most {}",
         budget.max_iterations,
         duration(budget.max_time_ms),
         budget.max_calls,
         duration(plan.checks.timeout_ms),
         duration(budget.codex_timeout_ms),
     )));
+    text.push_str(&item(&forecast.text()));
     let name = |value: &dyn erased::Named| value.name();
     text.push_str(&item(&format!(
         "Method: {} proposals a round ({}), tried {}, works {}, lands {}",

@@ -167,7 +167,7 @@ impl Runtime<'_> {
                     (usage, end)
                 }
                 Some((Outcome::Failure(_), usage)) => (usage, None),
-                None => (Tokens::estimate(usize::try_from(agent.prompt_chars).unwrap_or(usize::MAX), 0), None),
+                None => (Tokens::estimate(usize::try_from(agent.prompt_chars).unwrap_or(usize::MAX), 0, 0), None),
             };
             let end = end.unwrap_or_else(|| CallEnd::Failed {
                 failure: CallFailure::new(FailureClass::Stopped, "the worker died while an agent worked"),

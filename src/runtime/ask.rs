@@ -110,7 +110,7 @@ impl Runtime<'_> {
             Ok(outcome) => outcome,
             Err(error) => {
                 // The call was journalled, so its end has to be too.
-                let failure = CallFailure::new(FailureClass::Unknown, format!("{error:#}"));
+                let failure = CallFailure::new(FailureClass::Config, format!("Codex cannot be started: {error:#}"));
                 self.emit(Event::CallFinished {
                     call: number,
                     duration_ms: 0,
@@ -185,7 +185,7 @@ impl Runtime<'_> {
             Some((outcome, usage)) => (outcome, usage),
             None => (
                 Outcome::Failure(CallFailure::new(FailureClass::Stopped, "the worker died while Codex worked")),
-                crate::engine::event::Tokens::estimate(call.prompt_chars as usize, 0),
+                crate::engine::event::Tokens::estimate(call.prompt_chars as usize, 0, 0),
             ),
         };
         let end = self.end_of(outcome, &name, call.kind, &schema(call.kind));
@@ -684,6 +684,7 @@ fn result_line(receipt: &Receipt, excused: &BTreeSet<String>) -> String {
         Exit::Signal { signal } => format!("killed by signal {signal}"),
         Exit::TimedOut => "ended at its time limit".into(),
         Exit::OutputLimit => "ended for too much output".into(),
+        Exit::TooManyProcesses => "ended for too many processes".into(),
         Exit::Stopped => "stopped".into(),
     };
     let summary = receipt.summary();

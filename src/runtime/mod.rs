@@ -340,7 +340,7 @@ impl<'a> Runtime<'a> {
             Effect::AskAgents { slots, shrink } => self.ask_agents(&slots, shrink),
             Effect::TakeAgents => self.take_agents(),
             Effect::TakeAnswer { kind } => self.take_answer(kind),
-            Effect::GiveUp { kind, reason } => self.emit(Event::StepGivenUp { kind, reason }),
+            Effect::GiveUp { kind, reason, class } => self.emit(Event::StepGivenUp { kind, reason, class }),
             Effect::Wait { cause, until, message } => {
                 self.emit(Event::WaitStarted { cause, until, message })?;
                 self.wait(until)

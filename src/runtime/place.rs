@@ -89,7 +89,7 @@ impl std::error::Error for SetUpFailed {}
 /// What one full run of the checks gave.
 pub(super) struct CheckOutcome {
     pub(super) receipts: Receipts,
-    /// Whether the loop was told to stop on the way.
+    /// Whether the loop was told to stop on the way, or its time was over.
     pub(super) stopped: bool,
 }
 
@@ -147,6 +147,13 @@ impl Runtime<'_> {
                 pytest_addopts: self.pytest_addopts.as_deref(),
             };
             let mut receipt = run.run(&mut self.stop.watch())?;
+            if receipt.exit == Exit::TimedOut
+                && limit < self.state.plan.checks.timeout_ms
+                && self.state.baseline.is_some()
+            {
+                // The budget ended it, not its own limit: that says nothing against what was checked.
+                receipt.exit = Exit::Stopped;
+            }
             if self.state.baseline.is_none() && receipt.exit == Exit::Stopped && (!here || self.in_place()) {
                 // Nothing tells yet what the check wrote from what a person did meanwhile: both stay.
                 receipts.push(receipt);

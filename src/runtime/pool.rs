@@ -29,6 +29,8 @@ struct Bench<'a> {
     check_dir: &'a str,
     /// Longest run time of one check.
     limit: Duration,
+    /// Whether it is the time budget that makes it so short.
+    cut_short: bool,
     pytest_addopts: Option<&'a str>,
     stop: &'a StopSignal,
 }
@@ -118,6 +120,7 @@ impl Runtime<'_> {
             commands.push(("trial".into(), trial.clone()));
         }
         commands.extend(self.state.plan.checks.commands());
+        let limit = self.state.plan.checks.timeout_ms.min(self.time_left_ms().max(1));
         let bench = Bench {
             run: &self.run,
             iteration,
@@ -125,7 +128,8 @@ impl Runtime<'_> {
             commands,
             before: self.state.head_receipts.clone(),
             check_dir: &self.state.plan.check_dir,
-            limit: Duration::from_millis(self.state.plan.checks.timeout_ms.min(self.time_left_ms().max(1))),
+            limit: Duration::from_millis(limit),
+            cut_short: limit < self.state.plan.checks.timeout_ms,
             pytest_addopts: self.pytest_addopts.as_deref(),
             stop: &self.stop,
         };
@@ -207,7 +211,9 @@ impl Bench<'_> {
                 pytest_addopts: self.pytest_addopts,
             };
             let mut receipt = check.run(&mut self.stop.watch())?;
-            if receipt.exit == Exit::Stopped {
+            // Ended by the budget and not by its own limit, it says nothing against the candidate.
+            let by_budget = receipt.exit == Exit::TimedOut && self.cut_short;
+            if receipt.exit == Exit::Stopped || by_budget {
                 return Ok(None);
             }
             let changed = folder.changed_since(&entry.tree)?;

@@ -690,8 +690,9 @@ fn an_answer_of_the_wrong_form_is_asked_for_once_more_with_the_fault() {
     let model =
         SequenceModel::new().evaluate(&in_progress()).queue(Step::Suggest, Reply::message("{\"proposals\": 7}"));
     let scene = Scene::new(model, sum_files());
-    let status = ended(scene.start(TEST), 6, "codex-unavailable");
+    let status = ended(scene.start(TEST), 1, "no-usable-proposals");
     assert_eq!(status["budget"]["iterations"]["used"], 2);
+    assert_eq!(status["failures"][0]["class"], "bad-answer");
     scene.assert_untouched();
 }
 

@@ -123,7 +123,7 @@ fn a_termination_ends_a_foreground_loop_in_good_order() {
 
 #[test]
 fn a_closed_terminal_ends_a_foreground_loop_in_good_order() {
-    ended_by(IN_PLACE, true, Signal::HUP, 129);
+    ended_by(IN_PLACE, true, Signal::HUP, 143);
 }
 
 #[test]
