@@ -51,6 +51,10 @@ pub(super) fn read(stream: &TcpStream) -> Result<Option<Request>> {
             bail!("the connection ended within a request's head");
         }
         head.push(byte[0]);
+        // Another protocol, TLS above all, would be waited out for ever: it never sends the end of a head.
+        if head.len() == 1 && !byte[0].is_ascii_graphic() {
+            bail!("this is not HTTP");
+        }
         if head.len() > LONGEST_HEAD {
             bail!("a request's head is longer than {LONGEST_HEAD} bytes");
         }
@@ -189,7 +193,10 @@ pub(super) fn chunk(mut stream: &TcpStream, text: &str) -> Result<()> {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        307 => "Temporary Redirect",
         400 => "Bad Request",
+        402 => "Payment Required",
+        413 => "Payload Too Large",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",

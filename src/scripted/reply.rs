@@ -71,6 +71,8 @@ enum End {
     Cut,
     /// Nothing more comes, the connection stays open.
     Silence,
+    /// Letters of the text, one at a time for ever, with this pause between them.
+    Drip(Duration),
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +87,8 @@ enum Kind {
         headers: Vec<(String, String)>,
         body: String,
     },
+    /// A whole event stream of this text, whatever it holds.
+    Raw(String),
     /// Not one byte, the connection stays open.
     NoBytes,
     /// A TCP reset.
@@ -220,6 +224,27 @@ impl Reply {
         Self::of(Kind::Stream { items: Vec::new(), partial: Some(partial.into()), end: End::Cut })
     }
 
+    /// A stream that begins and ends there, with nothing in it.
+    pub fn cut() -> Self {
+        Self::stream(Vec::new(), End::Cut)
+    }
+
+    /// A text that comes a letter at a time and never ends.
+    pub fn drip(pause: Duration) -> Self {
+        Self::of(Kind::Stream { items: Vec::new(), partial: Some(String::new()), end: End::Drip(pause) })
+    }
+
+    /// An answer with status 200 whose event stream is this text: none, or one that no service would send.
+    pub fn raw_stream(text: impl Into<String>) -> Self {
+        Self::of(Kind::Raw(text.into()))
+    }
+
+    /// An HTTP answer of this content type.
+    pub fn typed(status: u16, content_type: &str, body: impl Into<String>) -> Self {
+        let headers = vec![("content-type".into(), content_type.into())];
+        Self::of(Kind::Status { status, headers, body: body.into() })
+    }
+
     /// A TCP reset instead of an answer.
     pub fn reset() -> Self {
         Self::of(Kind::Reset)
@@ -260,6 +285,13 @@ impl Reply {
         if let Kind::Status { headers, .. } = &mut self.kind {
             headers.push((name.into(), value.into()));
         }
+        self
+    }
+
+    /// Ends the connection after what the answer holds, instead of completing it.
+    #[must_use]
+    pub fn then_cut(mut self) -> Self {
+        self.end_with(End::Cut);
         self
     }
 
@@ -310,6 +342,14 @@ impl Reply {
                 Ok(false)
             }
             Kind::Reset => Ok(false),
+            Kind::Raw(text) => {
+                http::begin_stream(stream)?;
+                if !text.is_empty() {
+                    http::chunk(stream, &text)?;
+                }
+                http::chunk(stream, "")?;
+                Ok(true)
+            }
             Kind::Stream { items, partial, end } => {
                 http::begin_stream(stream)?;
                 let usage = self.usage.unwrap_or_else(|| estimate(asked, &items));
@@ -325,6 +365,13 @@ impl Reply {
                     }
                     End::Silence => {
                         Gate::new().wait(&gone);
+                        Ok(false)
+                    }
+                    End::Drip(pause) => {
+                        while !gone() {
+                            send_delta(stream, &format!("item_{number}_partial"), "x")?;
+                            std::thread::sleep(pause);
+                        }
                         Ok(false)
                     }
                 }
@@ -364,8 +411,7 @@ fn send_stream(
         let id = format!("item_{number}_partial");
         let item = json!({"type": "message", "role": "assistant", "id": id, "status": "in_progress", "content": []});
         event(json!({"output_index": 0, "item": item}), "response.output_item.added")?;
-        let delta = json!({"item_id": id, "output_index": 0, "content_index": 0, "delta": text});
-        event(delta, "response.output_text.delta")?;
+        send_delta(stream, &id, &text)?;
     }
     match end {
         End::Completed => {
@@ -390,8 +436,15 @@ fn send_stream(
                 "response.incomplete",
             )
         }
-        End::Cut | End::Silence => Ok(()),
+        End::Cut | End::Silence | End::Drip(_) => Ok(()),
     }
+}
+
+/// Sends a part of a text.
+fn send_delta(stream: &TcpStream, item: &str, text: &str) -> Result<()> {
+    let kind = "response.output_text.delta";
+    let delta = json!({"type": kind, "item_id": item, "output_index": 0, "content_index": 0, "delta": text});
+    http::chunk(stream, &format!("event: {kind}\ndata: {delta}\n\n"))
 }
 
 /// Says whether the other side has closed the connection. Bytes of a next request do not count as leaving.

@@ -62,3 +62,31 @@ fn the_demo_writes_into_no_folder_that_holds_something() {
     assert!(run.stderr.contains("is not empty"), "{}", run.stderr);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
+
+#[test]
+fn a_codex_on_the_path_that_is_too_old_is_passed_over_for_the_pinned_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut environment = TestEnvironment::with_codex_config("");
+    let bin = environment.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let script = |name: &str, text: String| {
+        fs::write(bin.join(name), text).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("codex", "#!/bin/sh\necho codex-cli 0.20.0\n".into());
+    // What npm would fetch is here already.
+    let codex = crate::common::codex_bin();
+    let place = "node_modules/@openai/codex-test/vendor/test/bin";
+    script("npm", format!("#!/bin/sh\nmkdir -p {place} && ln -s '{}' {place}/codex\n", codex.display()));
+    let path = std::env::join_paths(
+        std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    environment.set("PATH", path.unwrap());
+    environment.unset("LOOP_CODEX_BIN");
+    let run = environment.cloop(environment.root(), ["demo", "--json", "demo"]).expect_code(0);
+    assert_eq!(run.json()["stopReason"], "goal-met");
+    for said in ["cannot be used", "0.20.0", "Downloading @openai/codex@"] {
+        assert!(run.stderr.contains(said), "no `{said}` in:\n{}", run.stderr);
+    }
+    environment.assert_no_processes();
+}

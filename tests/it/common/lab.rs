@@ -102,7 +102,8 @@ pub(crate) struct Script {
     pub(crate) blocked: bool,
 }
 
-fn answer(script: &Script, request: &ModelRequest) -> Reply {
+/// What the model answers.
+pub(crate) fn answer(script: &Script, request: &ModelRequest) -> Reply {
     let first = request.prompt.contains("+right a\n");
     let second = request.prompt.contains("+right b\n");
     let reply = match request.step() {

@@ -19,7 +19,7 @@ pub(crate) use claude::{Claude, platform};
 pub(crate) use environment::TestEnvironment;
 pub(crate) use loop_companion::scripted::script::{evaluation, issue, proposal, ranking, suggestion};
 pub(crate) use messages::{MessagesServer, Step, Turn, TurnRequest};
-pub(crate) use process_table::{Entry, processes_of};
+pub(crate) use process_table::{Entry, processes_of, wait_until_gone};
 pub(crate) use repo::{Repo, tree_fingerprint};
 pub(crate) use run::{Run, Running};
 pub(crate) use scene::Scene;
