@@ -41,16 +41,17 @@ pub struct Usage {
 impl Usage {
     /// Adds another call's tokens.
     pub fn add(&mut self, other: &Self) {
-        self.input += other.input;
-        self.cached_input += other.cached_input;
-        self.output += other.output;
-        self.reasoning += other.reasoning;
+        // A provider's figures can be anything; a sum that began anew at zero would pass every budget.
+        self.input = self.input.saturating_add(other.input);
+        self.cached_input = self.cached_input.saturating_add(other.cached_input);
+        self.output = self.output.saturating_add(other.output);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
         self.estimated |= other.estimated;
     }
 
     /// Returns input plus output.
     pub fn total(&self) -> u64 {
-        self.input + self.output
+        self.input.saturating_add(self.output)
     }
 
     /// Returns an estimate at four characters a token, what English and code come to on average. Every command that

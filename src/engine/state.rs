@@ -410,7 +410,7 @@ impl State {
         let at = record.at;
         // The time between a worker's death and the next worker's start is nobody's.
         if self.worker_since.is_some() && !matches!(record.event, Event::WorkerStarted(_)) {
-            self.used.time_ms += millis_between(self.updated_at, at);
+            self.used.time_ms = self.used.time_ms.saturating_add(millis_between(self.updated_at, at));
         }
         self.updated_at = at;
         self.seq = record.seq;

@@ -274,9 +274,17 @@ fn plain(output: &str) -> Cow<'_, str> {
     Cow::Owned(bare.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
-/// The number in a regex group, if it matched and fits.
+/// Largest count that is believed: sums of counts stay far from the edge of their type, whatever an output claims.
+const MOST_COUNTED: u64 = 1_000_000_000;
+
+/// The number in a regex group, if it matched and is one that can be.
 fn number(captures: &regex::Captures<'_>, group: usize) -> Option<u64> {
-    captures.get(group)?.as_str().parse().ok()
+    figure(captures.get(group)?.as_str())
+}
+
+/// A count as an output claims it, if it is one that can be.
+fn figure(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|count| *count <= MOST_COUNTED)
 }
 
 #[cfg(test)]

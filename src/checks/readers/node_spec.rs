@@ -41,7 +41,7 @@ pub(super) fn read(text: &str) -> Option<Reading> {
                 in_trailer = true;
             }
             if in_trailer && let Some(run) = runs.last_mut() {
-                run.trailer.insert(captures[1].to_owned(), captures[2].parse().unwrap_or(0));
+                run.trailer.insert(captures[1].to_owned(), super::figure(&captures[2]).unwrap_or(0));
                 in_trailer = &captures[1] != "duration_ms";
             }
             continue;

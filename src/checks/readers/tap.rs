@@ -95,14 +95,14 @@ impl Document {
             && let Some(captures) = re!(r"^1\.\.(\d+)(?: #.*)?$").captures(bare)
         {
             if self.plan.is_none() {
-                self.plan = captures[1].parse().ok();
+                self.plan = super::figure(&captures[1]);
                 self.plan_last = !self.points.is_empty();
             }
         } else if level == 0
             && let Some(captures) = re!(r"^# ([a-z]+) +(\d+)$").captures(bare)
         {
             // The last one wins: a program's own line comes before the producer's.
-            self.figures.insert(captures[1].to_owned(), captures[2].parse().unwrap_or(0));
+            self.figures.insert(captures[1].to_owned(), super::figure(&captures[2]).unwrap_or(0));
         } else if let Some(reason) = bare.strip_prefix("Bail out!") {
             self.bailed = Some(reason.trim().to_owned());
         } else if bare.starts_with("ok") || bare.starts_with("not ok") {

@@ -123,7 +123,10 @@ fn status_of(text: &str) -> Option<TestStatus> {
 
 fn finish(run: Run, total: u64, details: &str) -> Reading {
     let figure = |name: &str| -> u64 {
-        details.split(", ").find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or(0)
+        details
+            .split(", ")
+            .find_map(|part| part.strip_prefix(name)?.strip_prefix('=').and_then(super::figure))
+            .unwrap_or(0)
     };
     let skipped = figure("skipped") + figure("expected failures");
     let reported = figure("failures") + figure("errors") + figure("unexpected successes");
