@@ -124,13 +124,14 @@ pub fn call(
         model: request.model.clone(),
         effort: request.effort.clone(),
         profile: request.profile.clone(),
+        untrusted: super::locate::projects(&request.dir),
         mcp_off: request.mcp_off.clone(),
         features_off: Vec::new(),
     });
     let spec = Spec {
         argv,
         cwd: request.dir.clone(),
-        env: request.env.clone(),
+        env: super::command::environment(&request.env),
         env_remove: Vec::new(),
         stdin: request.prompt.clone().into_bytes(),
         stdout: file(EVENTS_FILE),

@@ -30,6 +30,9 @@ pub struct Arguments {
     pub effort: Option<String>,
     /// One of the user's configuration profiles.
     pub profile: Option<String>,
+    /// Folders whose own Codex settings do not count, whether or not the user has trusted them in Codex: those the
+    /// call's folder lies in, and the repository it is a work tree of.
+    pub untrusted: Vec<PathBuf>,
     /// The user's MCP servers that are kept out of the call.
     pub mcp_off: Vec<String>,
     /// Features to switch off besides [`FEATURES_OFF`].
@@ -39,6 +42,17 @@ pub struct Arguments {
 /// Features of the user's set-up that could change what a call sees or does; and the endless waiting for a network,
 /// which ends nowhere near a time limit.
 pub const FEATURES_OFF: [&str; 3] = ["plugins", "hooks", "unbounded_connection_retries"];
+
+/// Variables of every Codex process. Outside of its sandbox Codex asks git about its folder, and git would run the
+/// filters and monitors that the repository's settings name; so its own git finds no repository. The commands of a
+/// model do not see these variables.
+pub const GIT_NOWHERE: [(&str, &str); 1] = [("GIT_DIR", "/dev/null")];
+
+/// Returns these variables, with those of every Codex process before them.
+pub fn environment(more: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let own = GIT_NOWHERE.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    own.chain(more.iter().cloned()).collect()
+}
 
 /// Returns the command line; the prompt is read from standard input.
 pub fn argv(arguments: &Arguments) -> Vec<OsString> {
@@ -66,6 +80,11 @@ pub fn argv(arguments: &Arguments) -> Vec<OsString> {
     push(&["-c", "shell_environment_policy.inherit=\"core\""]);
     // The repository's AGENTS.md is what proposals may change: it is shown as data, never obeyed.
     push(&["-c", "project_doc_max_bytes=0"]);
+    // Skills lie in the repository too, and their descriptions would stand among the instructions.
+    push(&["-c", "skills.include_instructions=false"]);
+    if let Some(projects) = untrusted(&arguments.untrusted) {
+        push(&["-c", &projects]);
+    }
     for name in &arguments.mcp_off {
         push(&["-c", &mcp_server_off(name)]);
     }
@@ -83,6 +102,15 @@ pub fn argv(arguments: &Arguments) -> Vec<OsString> {
     argv.push(arguments.dir.clone().into());
     argv.push("-".into());
     argv
+}
+
+/// Returns the override by which Codex reads no settings, rules or hooks from these folders.
+pub(super) fn untrusted(folders: &[PathBuf]) -> Option<String> {
+    let entries: Vec<String> = folders
+        .iter()
+        .filter_map(|folder| Some(format!("{}={{trust_level=\"untrusted\"}}", toml_string(folder.to_str()?))))
+        .collect();
+    (!entries.is_empty()).then(|| format!("projects={{{}}}", entries.join(",")))
 }
 
 /// Returns the override that switches one MCP server off.
@@ -126,6 +154,7 @@ mod tests {
             model: Some("gpt-x".to_owned()),
             effort: Some("xhigh".to_owned()),
             profile: Some("work".to_owned()),
+            untrusted: vec!["/repo dir".into(), "/".into()],
             mcp_off: vec!["docs".to_owned(), "a.b".to_owned()],
             features_off: Vec::new(),
         }
@@ -157,6 +186,10 @@ mod tests {
             "shell_environment_policy.inherit=\"core\"",
             "-c",
             "project_doc_max_bytes=0",
+            "-c",
+            "skills.include_instructions=false",
+            "-c",
+            "projects={\"/repo dir\"={trust_level=\"untrusted\"},\"/\"={trust_level=\"untrusted\"}}",
             "-c",
             "mcp_servers.docs.enabled=false",
             "-c",

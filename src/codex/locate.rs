@@ -131,6 +131,21 @@ fn native_beside(found: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Returns the folders under which Codex may keep its trust in a folder: it and all above it, and the repository whose
+/// linked work tree it is.
+pub(super) fn projects(dir: &Path) -> Vec<PathBuf> {
+    let dir = dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or_else(|_| dir.to_owned());
+    let mut folders: Vec<PathBuf> = dir.ancestors().map(Path::to_owned).collect();
+    for folder in dir.ancestors() {
+        let link = std::fs::read_to_string(folder.join(".git")).unwrap_or_default();
+        let main = link.strip_prefix("gitdir: ").and_then(|path| path.split("/.git/worktrees/").next()).map(str::trim);
+        if let Some(main) = main.filter(|main| Path::new(main).is_absolute()) {
+            folders.push(main.into());
+        }
+    }
+    folders
+}
+
 fn run(
     program: &Path,
     cwd: &Path,
@@ -143,7 +158,7 @@ fn run(
     capture(&Capture {
         argv,
         cwd: cwd.to_owned(),
-        env: env.to_vec(),
+        env: super::command::environment(env),
         env_remove: env_remove.iter().map(OsString::from).collect(),
         limit: LIMIT,
         ..Capture::default()
@@ -384,6 +399,8 @@ impl Codex {
     /// Returns an error if the user's configuration cannot be read; no call would work then.
     pub fn mcp_servers(&self, cwd: &Path, profile: Option<&str>) -> anyhow::Result<Vec<String>> {
         let mut arguments: Vec<&str> = profile.map(|profile| vec!["-p", profile]).unwrap_or_default();
+        let untrusted = super::command::untrusted(&projects(cwd));
+        arguments.extend(untrusted.iter().flat_map(|projects| ["-c", projects]));
         // A server of a plugin has no entry in the configuration, and switching it off there would make one that
         // Codex refuses to load.
         arguments.extend(["--disable", "plugins", "mcp", "list", "--json"]);
@@ -397,7 +414,10 @@ impl Codex {
     /// Returns an error if it says nothing readable.
     pub fn doctor(&self, cwd: &Path) -> anyhow::Result<Doctor> {
         // With that key set, Codex reports credentials that its calls then do not use.
-        let captured = run(&self.program, cwd, &["doctor", "--json"], &["OPENAI_API_KEY"], &self.env)?;
+        let untrusted = super::command::untrusted(&projects(cwd));
+        let mut arguments: Vec<&str> = untrusted.iter().flat_map(|projects| ["-c", projects]).collect();
+        arguments.extend(["doctor", "--json"]);
+        let captured = run(&self.program, cwd, &arguments, &["OPENAI_API_KEY"], &self.env)?;
         Doctor::parse(&captured.stdout).with_context(|| said(&captured))
     }
 
