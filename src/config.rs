@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::error::Failure;
+use crate::masking;
 use crate::operations::{Options, ReviewSettings};
 
 /// Name of the repository's configuration file, at the work-tree root.
@@ -48,6 +49,13 @@ pub struct Environment {
     pub codex_env: Vec<(OsString, OsString)>,
     /// `PYTEST_ADDOPTS`, which the checks' own setting is added to.
     pub pytest_addopts: Option<String>,
+}
+
+/// Returns the values of the environment's variables that hold secrets, by their names.
+pub fn secrets() -> Vec<String> {
+    let text =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, value)| masking::is_secret_variable(name, value)).map(|(_, value)| value).collect()
 }
 
 fn variable(name: &str) -> Option<OsString> {

@@ -15,8 +15,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::Environment;
+use crate::config::{self, Environment};
 use crate::error;
+use crate::masking;
 use crate::operations::{self, Session};
 use crate::process;
 pub use arguments::{Arguments, Command};
@@ -30,6 +31,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Ok(shim) = process::Shim::current() {
         process::use_shim(shim);
     }
+    masking::tell(config::secrets());
     if arguments.get(1).is_some_and(|first| first == "hook" || first == "host") {
         return hosts::main(&arguments);
     }
@@ -78,9 +80,9 @@ fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
         output::json(&document);
     } else {
-        eprintln!("error: {}", document.error.message);
+        output::note(&format!("error: {}", document.error.message));
         if let Some(hint) = &document.error.hint {
-            eprintln!("hint: {hint}");
+            output::note(&format!("hint: {hint}"));
         }
     }
     ExitCode::from(code)

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::io::Write;
 
+use crate::masking;
+
 thread_local! {
     /// Takes what would be printed, while a host's answer is made of it.
     static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
@@ -26,17 +28,27 @@ pub(super) fn captured<T>(work: impl FnOnce() -> T) -> (T, String) {
     (given, String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Prints text, its last line ended.
+/// Prints text without its secrets, its last line ended.
 pub(super) fn text(text: &str) {
+    let text = masking::shown().text(text);
     bytes(text.as_bytes());
     if !text.ends_with('\n') {
         bytes(b"\n");
     }
 }
 
-/// Prints one JSON document.
+/// Prints one JSON document, its texts without their secrets.
 pub(super) fn json(document: &impl serde::Serialize) {
-    if let Ok(text) = serde_json::to_string_pretty(document) {
-        self::text(&text);
+    if let Ok(mut value) = serde_json::to_value(document)
+        && let () = masking::shown().value(&mut value)
+        && let Ok(text) = serde_json::to_string_pretty(&value)
+    {
+        bytes(text.as_bytes());
+        bytes(b"\n");
     }
+}
+
+/// Prints a line to standard error without its secrets.
+pub(super) fn note(text: &str) {
+    eprintln!("{}", masking::shown().text(text));
 }

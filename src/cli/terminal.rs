@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::engine::State;
 use crate::engine::event::Record;
+use crate::masking;
 use crate::report::{self, step_of};
 use crate::runtime::Observer;
 
@@ -35,6 +36,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
+        let text = &masking::shown().text(text);
         match &self.bar {
             // A person reads these: broken between words, the rest indented. A log keeps one line for each.
             Some(bar) => bar.println(report::wrap("", "    ", text).trim_end()),
@@ -78,7 +80,7 @@ impl Observer for Progress {
     }
 
     fn activity(&mut self, state: &State, text: &str) {
-        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text: String = masking::shown().text(text).split_whitespace().collect::<Vec<_>>().join(" ");
         match &self.bar {
             Some(bar) => bar.set_message(live(state, &text)),
             None if self.last_activity.is_none_or(|last| last.elapsed() >= ACTIVITY_EVERY) => {

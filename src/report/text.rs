@@ -20,11 +20,12 @@ const COLUMNS: usize = 80;
 const GOAL_SHOWN: usize = 400;
 
 /// Breaks text into lines of at most `COLUMNS`, the first after `first`, the others after `rest`. A word longer than a
-/// line stays whole.
+/// line stays whole. Secrets go first: broken over two lines, they would no longer be known.
 pub fn wrap(first: &str, rest: &str, text: &str) -> String {
     let mut lines = String::new();
     let mut line = first.to_owned();
     let mut empty = true;
+    let text = crate::masking::shown().text(text);
     for word in text.split_whitespace() {
         if !empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
             lines.push_str(line.trim_end());

@@ -501,7 +501,7 @@ impl Runtime<'_> {
                 output: if receipt.exit.success() {
                     String::new()
                 } else {
-                    checks::log_tail(Path::new(&receipt.log), LOG_TAIL)
+                    crate::masking::shown().known(&checks::log_tail(Path::new(&receipt.log), LOG_TAIL))
                 },
             })
             .collect()

@@ -1,14 +1,16 @@
 //! The readable face of the loop at the work-tree root: a copy for people and programs, rebuilt when missing.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use super::files::{create_private_dir, write_atomic};
+use crate::masking;
+
+use super::files::{own_private_dir, write_atomic};
 
 /// Name of the folder at the work-tree root.
 pub const FACE_DIR: &str = ".loop";
@@ -25,21 +27,17 @@ impl Face {
         Self { dir: work_tree.join(FACE_DIR) }
     }
 
+    /// Returns an error if `.loop` is there and [`Self::create`] would refuse it. Writes nothing.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if std::fs::symlink_metadata(&self.dir).is_ok() { own_private_dir(&self.dir) } else { Ok(()) }
+    }
+
     /// Creates the folder with its own ignore file.
     ///
     /// Returns an error if `.loop` is a symbolic link or a file, or belongs to somebody else: what is written there
     /// must not land elsewhere.
     pub fn create(&self) -> anyhow::Result<()> {
-        use std::os::unix::fs::MetadataExt;
-        match std::fs::symlink_metadata(&self.dir) {
-            Ok(meta) if !meta.is_dir() => {
-                anyhow::bail!("{} is not a folder; move it away", self.dir.display());
-            }
-            Ok(meta) if meta.uid() != rustix::process::geteuid().as_raw() => {
-                anyhow::bail!("{} belongs to another user; remove it or ask them to", self.dir.display());
-            }
-            _ => create_private_dir(&self.dir)?,
-        }
+        own_private_dir(&self.dir)?;
         let ignore = self.dir.join(".gitignore");
         if !ignore.exists() {
             write_atomic(&ignore, b"*\n")?;
@@ -59,13 +57,25 @@ impl Face {
         std::fs::read(path).ok()
     }
 
+    /// Replaces the readable state, its texts without their secrets.
+    pub fn write_state(&self, state: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut value = serde_json::to_value(state).context("write the state")?;
+        masking::shown().value(&mut value);
+        self.write("loop-state.json", &serde_json::to_vec_pretty(&value).context("write the state")?)
+    }
+
     /// Replaces a file of the face, creating the folder anew where it is gone.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         self.create()?;
         write_atomic(&self.path(name), bytes)
     }
 
-    /// Appends a line to `progress.log`.
+    /// Replaces `progress.log`, without secrets.
+    pub fn write_log(&self, text: &str) -> anyhow::Result<()> {
+        self.write("progress.log", masking::shown().text(text).as_bytes())
+    }
+
+    /// Appends a line to `progress.log`, without secrets.
     pub fn log(&self, line: &str) -> anyhow::Result<()> {
         self.create()?;
         let path = self.path("progress.log");
@@ -80,6 +90,10 @@ impl Face {
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&path)
             .with_context(|| format!("open {}", path.display()))?;
+        // One that was there may have been open to others.
+        file.set_permissions(Permissions::from_mode(0o600))
+            .with_context(|| format!("make {} private", path.display()))?;
+        let line = masking::shown().text(line);
         file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("append to {}", path.display()))
     }
 

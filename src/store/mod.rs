@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 pub use face::{FACE_DIR, Face};
-pub use files::write_atomic;
+pub use files::{own_private_dir, write_atomic};
 pub use journal::{FORMAT, Journal, JournalError, JournalWriter, read_journal};
 pub use lock::{Holder, Lock, LockError};
 
@@ -46,11 +46,11 @@ impl Store {
 
     /// Creates the store's folders, readable by their owner alone.
     ///
-    /// Returns an error if they cannot be created or written.
+    /// Returns an error if they cannot be created or written, are links, or belong to another user.
     pub fn create(&self) -> anyhow::Result<()> {
-        files::create_private_dir(&self.dir)?;
-        files::create_private_dir(&self.dir.join("runs"))?;
-        files::create_private_dir(&self.dir.join("plans"))
+        files::own_private_dir(&self.dir)?;
+        files::own_private_dir(&self.dir.join("runs"))?;
+        files::own_private_dir(&self.dir.join("plans"))
     }
 
     /// Takes the lock of this work tree.
@@ -121,7 +121,7 @@ impl Store {
     /// Returns the folder of the orders and logs of workers, created if missing.
     pub fn orders(&self) -> anyhow::Result<PathBuf> {
         let dir = self.dir.join("workers");
-        files::create_private_dir(&dir)?;
+        files::own_private_dir(&dir)?;
         Ok(dir)
     }
 

@@ -22,5 +22,6 @@ mod processes;
 mod reference;
 mod review;
 mod schemas;
+mod secrets;
 mod storm;
 mod trust;
