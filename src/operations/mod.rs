@@ -74,6 +74,7 @@ fn discover_failure(error: &DiscoverError) -> Failure {
         DiscoverError::UnsafeOwnership { .. } => "unsafe-ownership",
         DiscoverError::Bare => "bare-repository",
         DiscoverError::InsideGitDirectory => "inside-git-directory",
+        DiscoverError::ForeignWorkTree { .. } => "foreign-work-tree",
         DiscoverError::NoCommit => "no-commit",
         DiscoverError::Other(_) => "git-failed",
     };

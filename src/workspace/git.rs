@@ -99,6 +99,13 @@ pub enum DiscoverError {
     Bare,
     /// The folder lies inside a git directory.
     InsideGitDirectory,
+    /// The settings or the `.git` file lead to the work tree or the git directory of somebody else.
+    ForeignWorkTree {
+        /// What git takes for the work tree.
+        root: PathBuf,
+        /// What git takes for its directory.
+        git_dir: PathBuf,
+    },
     /// There is no commit yet.
     NoCommit,
     /// Git could not be run or answered something unexpected.
@@ -119,6 +126,11 @@ impl DiscoverError {
             }
             Self::Bare => "use a clone or a worktree with files in it".to_owned(),
             Self::InsideGitDirectory => "name the work tree with -C, not its .git folder".to_owned(),
+            Self::ForeignWorkTree { .. } => {
+                "work tree and git directory have to lead to each other: look at the file .git and at `git config \
+                 core.worktree`, or name a clone of your own with -C"
+                    .to_owned()
+            }
             Self::NoCommit => "make a first commit: `git add -A && git commit`".to_owned(),
             Self::Other(_) => "run `git status` in the folder to see what git makes of it".to_owned(),
         }
@@ -134,6 +146,13 @@ impl std::fmt::Display for DiscoverError {
             Self::UnsafeOwnership { message } => write!(f, "git refuses the repository: {message}"),
             Self::Bare => f.write_str("the repository is bare"),
             Self::InsideGitDirectory => f.write_str("the folder is inside a git directory"),
+            Self::ForeignWorkTree { root, git_dir } => write!(
+                f,
+                "the work tree {} and the git directory {} do not belong to each other (.git or core.worktree leads \
+                 elsewhere)",
+                root.display(),
+                git_dir.display()
+            ),
             Self::NoCommit => f.write_str("the repository has no commit yet"),
             Self::Other(error) => write!(f, "{error:#}"),
         }
@@ -296,16 +315,26 @@ impl Repository {
         if bare {
             return Err(DiscoverError::Bare);
         }
-        if !inside {
-            return Err(DiscoverError::InsideGitDirectory);
-        }
         let path = |what: &str| -> Result<PathBuf> {
             let args = os(&["rev-parse", "--path-format=absolute", what]);
             let bytes = succeeded(git.run(&dir, &args, settings(&owned(&ALWAYS)), Vec::new())?, &args)?;
             Ok(PathBuf::from(OsString::from_vec(line(&bytes).to_vec())))
         };
-        let root = path("--show-toplevel")?.canonicalize().context("resolve the work-tree root")?;
         let git_dir = path("--absolute-git-dir")?;
+        if !inside {
+            return Err(match configured_work_tree(&git, &dir) {
+                Some(root) if !dir.starts_with(&git_dir) || root != dir => {
+                    DiscoverError::ForeignWorkTree { root, git_dir }
+                }
+                _ => DiscoverError::InsideGitDirectory,
+            });
+        }
+        let root = path("--show-toplevel")?.canonicalize().context("resolve the work-tree root")?;
+        if !belong_together(&root, &git_dir)
+            && configured_work_tree(&git, &dir).is_none_or(|own| !leads(&root, &git_dir) || own != root)
+        {
+            return Err(DiscoverError::ForeignWorkTree { root, git_dir });
+        }
         let common_dir = path("--git-common-dir")?;
         let prefix = succeeded(ask(&["rev-parse", "--show-prefix"])?, &os(&["rev-parse", "--show-prefix"]))?;
         let prefix = String::from_utf8(line(&prefix).to_vec())
@@ -348,6 +377,12 @@ impl Repository {
     /// Returns the folder asked about relative to the root, `/` as separator, empty for the root itself.
     pub fn prefix(&self) -> &str {
         &self.inner.prefix
+    }
+
+    /// Says whether the repository is a partial clone, in which objects may be missing by intent.
+    pub fn is_partial(&self) -> bool {
+        let args = ["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"].map(OsStr::new);
+        self.try_real(self.root(), &args, Vec::new()).is_ok_and(|answer| answer.exit.success())
     }
 
     /// Returns HEAD as it was when the repository was found.
@@ -452,6 +487,40 @@ impl Repository {
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.strip_prefix("git version ")?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?))
+}
+
+/// Says whether `.git` of the work tree leads to the git directory.
+fn leads(root: &Path, git_dir: &Path) -> bool {
+    let link = root.join(".git");
+    let target = match std::fs::read(&link) {
+        Ok(bytes) => match bytes.strip_prefix(b"gitdir: ") {
+            Some(path) => root.join(OsStr::from_bytes(line(path))),
+            None => return false,
+        },
+        // A folder, or nothing.
+        Err(_) => link,
+    };
+    matches!((target.canonicalize(), git_dir.canonicalize()), (Ok(target), Ok(git_dir)) if target == git_dir)
+}
+
+/// Says whether work tree and git directory lead to each other: the one is in the other, or `.git` leads to a git
+/// directory that is not plainly another folder's own. A stranger's `.git` or `core.worktree` could otherwise have a
+/// loop work on files or write refs of a repository that nobody named.
+fn belong_together(root: &Path, git_dir: &Path) -> bool {
+    let inside = git_dir.canonicalize().is_ok_and(|git_dir| git_dir == root.join(".git"));
+    inside
+        || (leads(root, git_dir)
+            && git_dir.canonicalize().is_ok_and(|path| path.file_name() != Some(OsStr::new(".git"))))
+}
+
+/// Returns the work tree that the repository's settings name, absolute.
+fn configured_work_tree(git: &Git, dir: &Path) -> Option<PathBuf> {
+    let ask = |args: &[&str]| {
+        let answer = git.run(dir, &os(args), settings(&owned(&ALWAYS)), Vec::new()).ok()?;
+        answer.exit.success().then(|| PathBuf::from(OsString::from_vec(line(&answer.stdout).to_vec())))
+    };
+    let named = ask(&["config", "--get", "core.worktree"])?;
+    ask(&["rev-parse", "--path-format=absolute", "--git-dir"])?.join(named).canonicalize().ok()
 }
 
 fn read_head(git: &Git, root: &Path) -> Result<Option<Head>> {

@@ -4,6 +4,7 @@ use super::git::Repository;
 use crate::change::{Change, FileChange, FileMode, FileVersion, Tree};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -131,6 +132,26 @@ impl Repository {
         }
         let paths = entries.keys().cloned().collect();
         Ok(GitTree { repository: self.clone(), id: id.to_owned(), entries, paths, read: Mutex::default() })
+    }
+
+    /// Returns the id and path of the first file of a tree whose content is missing or broken, or `None`. Only the
+    /// headers of objects are read.
+    pub fn first_broken(&self, tree: &str) -> Result<Option<(String, String)>> {
+        let tree = self.tree(tree)?;
+        let files: Vec<(&String, &Entry)> =
+            tree.entries.iter().filter(|(_, entry)| entry.mode != FileMode::Submodule).collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let ids = files.iter().fold(String::new(), |list, (_, entry)| list + &entry.id + "\n");
+        let args = ["cat-file", "--batch-check"].map(OsStr::new);
+        let index = self.private_dir().join("no-index");
+        let answer = self.try_private(&self.empty_folder(), &index, &args, ids.into_bytes())?;
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let mut lines = text.lines();
+        // Git ends at once at some kinds of damage: then an answer is missing.
+        let broken = files.iter().find(|_| !lines.next().is_some_and(|line| line.contains(" blob ")));
+        Ok(broken.map(|(path, entry)| (entry.id.clone(), (*path).clone())))
     }
 
     /// Reads blobs by id, in one process.
