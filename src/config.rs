@@ -1,10 +1,13 @@
 //! The only reader of the environment and of configuration files.
 //!
-//! What a person types wins over the repository's `.cloop.toml`, that over the user's own file, that over the defaults.
+//! What a person types wins over the files. How the repository's `.cloop.toml` and the user's own file go together is
+//! the matter of `operations::layers`; here is what they say, and which files of repositories the user trusts.
 
 #![expect(clippy::disallowed_methods, reason = "the reader of the environment")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,6 +15,8 @@ use anyhow::Context;
 use crate::error::Failure;
 use crate::masking;
 use crate::operations::{Options, ReviewSettings};
+use crate::plan::sha256;
+use crate::store::write_atomic;
 
 /// Name of the repository's configuration file, at the work-tree root.
 pub const REPOSITORY_FILE: &str = ".cloop.toml";
@@ -106,11 +111,24 @@ impl Environment {
     }
 }
 
-/// Returns the options typed, with what they leave open filled from the repository's file and the user's.
+/// What the two files say.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub repository: Options,
+    pub user: Options,
+    /// Whether the user trusts the repository's file as it is now.
+    pub trusted: bool,
+}
+
+/// Reads the repository's file and the user's.
 ///
-/// Returns a usage error that names file and line if a file cannot be read as configuration.
-pub fn with_files(typed: Options, root: &Path, environment: &Environment) -> anyhow::Result<Options> {
-    let repository = read_file(&root.join(REPOSITORY_FILE))?;
+/// Returns a usage error that names file and line if one cannot be read as configuration.
+pub fn files(root: &Path, environment: &Environment) -> anyhow::Result<Files> {
+    let path = root.join(REPOSITORY_FILE);
+    let (repository, trusted) = match read_repository_file(root)? {
+        Some(text) => (parse(&path, &text)?, is_trusted(environment, &path, &text)?),
+        None => (Options::default(), false),
+    };
     if !repository.prices.is_empty() {
         return Err(Failure::usage(
             format!("{REPOSITORY_FILE} names prices, which are the user's to say"),
@@ -119,27 +137,40 @@ pub fn with_files(typed: Options, root: &Path, environment: &Environment) -> any
         .into());
     }
     let user = match &environment.user_file {
-        Some(path) => read_file(path)?,
+        Some(path) => read_file(path)?.map(|text| parse(path, &text)).transpose()?.unwrap_or_default(),
         None => Options::default(),
     };
-    Ok(typed.or(repository).or(user))
+    Ok(Files { repository, user, trusted })
 }
 
 /// Returns what the user's file says of reviews, as far as the repository's does not say less.
 ///
 /// Returns a usage error that names file and line if a file cannot be read as configuration.
 pub fn review_settings(root: &Path, environment: &Environment) -> anyhow::Result<ReviewSettings> {
-    let user = match &environment.user_file {
-        Some(path) => read_file(path)?.review,
-        None => ReviewSettings::default(),
-    };
-    Ok(ReviewSettings::of(&user, &read_file(&root.join(REPOSITORY_FILE))?.review))
+    let files = files(root, environment)?;
+    Ok(ReviewSettings::of(&files.user.review, &files.repository.review))
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Options> {
+/// Reads the repository's file. A link there could show any file of the user's in a message.
+fn read_repository_file(root: &Path) -> anyhow::Result<Option<String>> {
+    let path = root.join(REPOSITORY_FILE);
+    if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(Failure::usage(
+            format!(
+                "{} is a symbolic link; a repository's configuration is read from a plain file only",
+                path.display()
+            ),
+            "put a plain file there, or move the link away",
+        )
+        .into());
+    }
+    read_file(&path)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Option<String>> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Options::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     if !meta.is_file() || meta.len() > MAX_FILE {
@@ -149,8 +180,57 @@ fn read_file(path: &Path) -> anyhow::Result<Options> {
         )
         .into());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    parse(path, &text)
+    std::fs::read_to_string(path).map(Some).with_context(|| format!("read {}", path.display()))
+}
+
+/// Returns the file that says which repositories' files the user trusts: path and digest of each.
+fn trust_file(environment: &Environment) -> Option<PathBuf> {
+    environment.user_file.as_ref().map(|path| path.with_file_name("trusted.json"))
+}
+
+fn trusted_files(environment: &Environment) -> anyhow::Result<BTreeMap<String, String>> {
+    let Some(path) = trust_file(environment) else { return Ok(BTreeMap::new()) };
+    let Some(text) = read_file(&path)? else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(
+            format!("{} cannot be read: {error}", path.display()),
+            "move it away and trust each repository again with `loop-companion trust`",
+        )
+        .into()
+    })
+}
+
+fn is_trusted(environment: &Environment, path: &Path, text: &str) -> anyhow::Result<bool> {
+    let known = trusted_files(environment)?;
+    Ok(known.get(&path.display().to_string()).is_some_and(|digest| *digest == sha256(text)))
+}
+
+/// Trusts the repository's file with exactly its present content, or takes that back. Returns what it says, or `None`
+/// where there is no file.
+///
+/// Returns an error if the file cannot be read as configuration, or the trust cannot be written down.
+pub fn set_trust(root: &Path, environment: &Environment, trusted: bool) -> anyhow::Result<Option<Options>> {
+    let path = root.join(REPOSITORY_FILE);
+    let text = read_repository_file(root)?;
+    let options = text.as_deref().map(|text| parse(&path, text)).transpose();
+    let mut known = trusted_files(environment)?;
+    let key = path.display().to_string();
+    let options = if trusted {
+        if let Some(text) = &text {
+            known.insert(key, sha256(text));
+        }
+        options?
+    } else {
+        known.remove(&key);
+        options.ok().flatten()
+    };
+    let file = trust_file(environment).context("there is no home folder to keep the trust in; set HOME")?;
+    if let Some(folder) = file.parent() {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    write_atomic(&file, &serde_json::to_vec_pretty(&known).context("write down the trust")?)?;
+    Ok(options)
 }
 
 fn parse(path: &Path, text: &str) -> anyhow::Result<Options> {
@@ -162,8 +242,12 @@ fn parse(path: &Path, text: &str) -> anyhow::Result<Options> {
         Failure::usage(format!("{}: {}", path.display(), error.to_string().trim()), hint)
     })?;
     if let Some(effort) = &options.effort {
-        crate::operations::efforts(effort)
-            .map_err(|cause| Failure::usage(format!("{}: effort: {cause}", path.display()), ""))?;
+        crate::operations::efforts(effort).map_err(|cause| {
+            Failure::usage(
+                format!("{}: effort: {cause}", path.display()),
+                "write for example \"high\" or \"rank=low,suggest=xhigh\"",
+            )
+        })?;
     }
     Ok(options)
 }

@@ -34,6 +34,7 @@ use crate::operations::{
     Span, StopReport, Watch,
 };
 use crate::paths;
+use crate::plan::Money;
 use crate::process;
 use crate::report::{LoopStatus, ResultReport, SCHEMA_VERSION, StatusReport, plan_text, result_text, status_text};
 use crate::review::{DecisionKind, Kind, PolicyReport, PolicyRequest, Review, Stakes, review_text};
@@ -507,6 +508,10 @@ struct ResumeArguments {
     /// Raise the most tokens
     #[serde(default)]
     max_tokens: Option<u64>,
+    /// Raise the most money, by the user's own prices
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    max_cost: Option<Money>,
     /// Answer to a loop that stopped for a changed work tree
     #[serde(default)]
     changed_tree: Option<Changed>,
@@ -744,7 +749,7 @@ fn run(name: &str, arguments: JsonObject, session: &Session, mut caller: Caller)
                 dry_run: arguments.dry_run,
             };
             let (report, _) = operations::plan(session, &request)?;
-            answered(&report, &plan_text(&report.plan, &report.plan_hash, &report.notes))
+            answered(&report, &plan_text(&report.plan, &report.plan_hash, &report.notes, &report.forecast))
         }
         "loop_start" => {
             let arguments: StartArguments = parse(arguments)?;
@@ -779,6 +784,7 @@ fn run(name: &str, arguments: JsonObject, session: &Session, mut caller: Caller)
                 max_time_ms: arguments.max_seconds.map(|seconds| seconds.saturating_mul(1000)),
                 max_calls: arguments.max_calls,
                 max_tokens: arguments.max_tokens,
+                max_cost: arguments.max_cost,
             };
             let answer = arguments.changed_tree.map(|changed| match changed {
                 Changed::Adopt => TreeAnswer::Adopt,

@@ -247,6 +247,11 @@ impl Price {
 /// Name under which the price of every model without one of its own stands.
 pub const ANY_MODEL: &str = "default";
 
+/// Returns the price of this model, or of any model, where one is known.
+pub fn price_of<'a>(prices: &'a BTreeMap<String, Price>, model: Option<&str>) -> Option<&'a Price> {
+    model.and_then(|model| prices.get(model)).or_else(|| prices.get(ANY_MODEL))
+}
+
 /// How the loop goes about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -301,7 +306,7 @@ impl CodexSettings {
 
     /// Returns the price of this model, or of Codex's own default, where one is known.
     pub fn price(&self, model: Option<&str>) -> Option<&Price> {
-        model.and_then(|model| self.prices.get(model)).or_else(|| self.prices.get(ANY_MODEL))
+        price_of(&self.prices, model)
     }
 }
 

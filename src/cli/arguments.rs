@@ -55,6 +55,8 @@ pub enum Command {
     Review(Box<Review>),
     /// Serve the tools of this program over the Model Context Protocol, on standard input and output
     Mcp,
+    /// Let the repository's .cloop.toml name commands, as it is now
+    Trust(Trust),
     /// Watch a whole loop on a sample repository, without an account
     Demo(Demo),
     /// Answer a hook of Claude Code; always exits 0
@@ -319,6 +321,14 @@ pub struct Policy {
 pub enum Switch {
     On,
     Off,
+}
+
+/// Trusts the repository's configuration.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Take it back
+    #[arg(long)]
+    pub revoke: bool,
 }
 
 /// Plays a whole loop.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, Start, Status, Stop, Wait};
+use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, Start, Status, Stop, Trust, Wait};
 use super::{demo, output, review, terminal};
 use crate::engine::{StopReason, TreeAnswer};
 use crate::error::Failure;
@@ -51,6 +51,7 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Detect => run_detect(session, json),
         Command::Review(arguments) => review::run(&arguments, session, json),
         Command::Mcp => crate::mcp::serve(session.clone()).map(|()| 0),
+        Command::Trust(trust) => run_trust(&trust, session, json),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
         Command::Hook(hook) => super::hosts::hook(&hook),
         Command::Host(host) => super::hosts::host(host, session),
@@ -188,7 +189,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
         let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
         return Ok(finish(&ended, json));
     }
-    let (report, codex) = operations::plan(session, &request)?;
+    let (mut report, codex) = operations::plan(session, &request)?;
     if start.plan || stdin.plan {
         if json {
             output::json(&report);
@@ -197,11 +198,15 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
         }
         return Ok(0);
     }
-    eprintln!("{}", plan(&report));
-    if !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !approve()? {
-        eprintln!("Nothing was started.");
-        return Ok(0);
+    output::note(&plan(&report));
+    if !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        if !approve()? {
+            eprintln!("Nothing was started.");
+            return Ok(0);
+        }
+        report.unconfirmed.clear();
     }
+    operations::confirmed(&report)?;
     if start.background {
         return launch(session, Action::Start { plan_hash: report.plan_hash }, json);
     }
@@ -429,6 +434,24 @@ fn run_preflight(arguments: &Preflight, session: &Session, json: bool) -> anyhow
         output::text(&text);
     }
     Ok(if report.ok { 0 } else { crate::error::ExitCode::Preflight as u8 })
+}
+
+fn run_trust(arguments: &Trust, session: &Session, json: bool) -> anyhow::Result<u8> {
+    let report = if arguments.revoke { operations::distrust(session)? } else { operations::trust(session)? };
+    if json {
+        output::json(&report);
+        return Ok(0);
+    }
+    let mut text = if report.trusted {
+        format!("{} is trusted as it is now; after any change it has to be trusted again.\n", report.file)
+    } else {
+        format!("{} is not trusted.\n", report.file)
+    };
+    for setting in &report.settings {
+        text.push_str(&report::wrap("  ", "    ", setting));
+    }
+    output::text(&text);
+    Ok(0)
 }
 
 fn run_detect(session: &Session, json: bool) -> anyhow::Result<u8> {

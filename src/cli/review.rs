@@ -9,6 +9,7 @@ use super::commands::read_stdin;
 use super::output;
 use crate::error::Failure;
 use crate::operations::{self, ReviewRequest, ReviewStats, Session, Watch};
+use crate::plan::Money;
 use crate::report;
 use crate::review::{Cause, PolicyRequest, Tally, review_text};
 use crate::runtime::StopSignal;
@@ -179,7 +180,7 @@ fn tally_text(name: &str, tally: &Tally) -> String {
         }
     }
     let _ = write!(text, " · {} repeated · {} tokens", tally.repeated, report::count(tally.tokens.total()));
-    if let Some(money) = tally.money {
+    if let Some(money) = tally.cost.map(Money::units) {
         let _ = write!(text, " · {money:.4}");
         if tally.reviews > 0 {
             let _ = write!(text, " ({:.4} a review)", money / f64::from(tally.reviews));

@@ -33,6 +33,8 @@ pub struct CodexReport {
     pub mcp_off: Vec<String>,
     /// Whether commands in the sandbox can read the repository.
     pub can_read: bool,
+    /// Codex's own folder, which its sandbox lets commands read.
+    pub home: Option<PathBuf>,
     /// What a person should know.
     pub warnings: Vec<String>,
     catalog: Catalog,
@@ -76,6 +78,7 @@ pub(super) fn examine(session: &Session, options: &Options) -> Result<CodexRepor
         (Some(profile), Some(home)) => locate::profile_provider(home, profile).map_err(failed)?,
         _ => None,
     };
+    let home = doctor.home.clone().or_else(|| environment.codex_home.clone());
     let openai_key = environment.openai_api_key.as_deref();
     let account =
         locate::Account::decide(&doctor, profile_provider.as_deref(), environment.codex_api_key, openai_key.is_some());
@@ -99,6 +102,7 @@ pub(super) fn examine(session: &Session, options: &Options) -> Result<CodexRepor
         env,
         mcp_off,
         can_read: probe.works,
+        home,
         warnings,
         catalog,
     })

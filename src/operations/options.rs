@@ -118,8 +118,8 @@ const METHOD: &str = "Method";
 const LIMITS: &str = "Limits";
 const CODEX: &str = "Codex";
 
-/// Everything a start can be told besides its goal. An absent option falls to the repository's `.cloop.toml`, then the
-/// user's, then the default.
+/// Everything a start can be told besides its goal. An absent option falls to what the repository's `.cloop.toml` and
+/// the user's file come to together (`layers`), then the default.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {

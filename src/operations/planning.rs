@@ -9,15 +9,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::codex_check::{self, CodexReport};
+use super::layers::{self, Layered};
 use super::options::{self, Options};
+use super::running::STORE_HINT;
 use super::{Session, discover_failure};
 use crate::codex::prompt::MAX_GOAL_CHARS;
 use crate::config;
 use crate::detect::Detection;
 use crate::error::Failure;
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
-use crate::report::SCHEMA_VERSION;
-use crate::report::{Forecast, forecast};
+use crate::report::{Forecast, SCHEMA_VERSION, forecast};
+use crate::store::Face;
 use crate::workspace::{Repository, Workspace};
 
 /// Model used where nobody said otherwise and the installed Codex lists it.
@@ -61,6 +63,11 @@ pub struct PlanReport {
     pub forecast: Forecast,
     /// What a person should know before approving.
     pub notes: Vec<String>,
+    /// Settings of the repository's file that count only once a person has agreed: by starting the plan by its hash,
+    /// at the question on a terminal, or by trusting the file. See [`super::confirmed`].
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub unconfirmed: Vec<String>,
 }
 
 /// One row of a preflight.
@@ -131,6 +138,7 @@ pub fn preflight(session: &Session, options: &Options) -> anyhow::Result<Preflig
                     "Codex's sandbox cannot run here; prompts will carry the relevant files"
                 },
             ));
+            rows.push(PreflightRow::good("reads", readable(&report)));
             for warning in &report.warnings {
                 rows.push(PreflightRow::good("note", warning.clone()));
             }
@@ -140,6 +148,18 @@ pub fn preflight(session: &Session, options: &Options) -> anyhow::Result<Preflig
     Ok(PreflightReport { schema_version: SCHEMA_VERSION, ok, rows })
 }
 
+/// Says what the commands that a model has Codex run can read.
+fn readable(report: &CodexReport) -> String {
+    if !report.can_read {
+        return "Codex's commands cannot run here, so they read nothing".to_owned();
+    }
+    let home = report.home.as_ref().map_or_else(|| "Codex's own folder".to_owned(), |home| home.display().to_string());
+    format!(
+        "Codex's sandbox keeps its commands from writing and from the network, not from reading: they can read every \
+         file that you can, {home} with its sign-in among them, and what they read goes to the model"
+    )
+}
+
 fn repository_rows(session: &Session, repository: &Repository, options: &Options) -> anyhow::Result<Vec<PreflightRow>> {
     let head = repository.head();
     let at = match &head.branch {
@@ -147,9 +167,22 @@ fn repository_rows(session: &Session, repository: &Repository, options: &Options
         None => "a detached HEAD".to_owned(),
     };
     let mut rows = vec![PreflightRow::good("git", format!("{} on {at}", repository.root().display()))];
-    let dirty = Workspace::of_user(repository)?.dirty_paths(DIRTY_SHOWN)?;
+    let dirty = match Workspace::of_user(repository)?.dirty_paths(DIRTY_SHOWN) {
+        Ok(dirty) => dirty,
+        Err(error) => {
+            let failure = crate::error::describe(&unreadable(repository, error)).1.error;
+            rows.push(PreflightRow::bad("clean", failure.message, failure.hint.unwrap_or_default()));
+            return Ok(rows);
+        }
+    };
     let count = dirty.tracked + dirty.untracked;
-    let options = config::with_files(options.clone(), repository.root(), &session.environment)?;
+    let Layered { options, unconfirmed, .. } = layers_of(session, repository, options)?;
+    if !unconfirmed.is_empty() {
+        rows.push(PreflightRow::good(
+            "trust",
+            format!("{} sets what needs your consent: {}", config::REPOSITORY_FILE, unconfirmed.join("; ")),
+        ));
+    }
     rows.push(if count == 0 {
         PreflightRow::good("clean", "nothing uncommitted")
     } else if options.allow_dirty == Some(true) {
@@ -162,13 +195,9 @@ fn repository_rows(session: &Session, repository: &Repository, options: &Options
         )
     });
     let store = session.store(repository);
-    rows.push(match store.create() {
+    rows.push(match store.create().and_then(|()| Face::new(repository.root()).check()) {
         Ok(()) => PreflightRow::good("store", format!("{} can be written", store.dir().display())),
-        Err(error) => PreflightRow::bad(
-            "store",
-            format!("{error:#}"),
-            "make the repository's git folder writable; the loop keeps its journal there",
-        ),
+        Err(error) => PreflightRow::bad("store", format!("{error:#}"), STORE_HINT),
     });
     rows.push(match store.holder()? {
         None => PreflightRow::good("lock", "no loop works on this tree"),
@@ -178,6 +207,26 @@ fn repository_rows(session: &Session, repository: &Repository, options: &Options
         }
     });
     Ok(rows)
+}
+
+/// Puts what is typed over the files of repository and user.
+fn layers_of(session: &Session, repository: &Repository, typed: &Options) -> anyhow::Result<Layered> {
+    let files = config::files(repository.root(), &session.environment)?;
+    let layered = layers::layered(typed.clone(), files);
+    layered.map_err(|cause| Failure::usage(cause, "say what may be changed with --scope").into())
+}
+
+/// Returns the failure of a repository that git itself cannot read; any other error stays what it is.
+pub(super) fn unreadable(repository: &Repository, error: anyhow::Error) -> anyhow::Error {
+    if crate::error::is_disk_full(&error) {
+        return error;
+    }
+    Failure::preflight(
+        "git-failed",
+        format!("git cannot read the state of {}: {error:#}", repository.root().display()),
+        "see what `git status` and `git fsck` say there, mend it, or work in a new clone",
+    )
+    .into()
 }
 
 fn shown_dirty(paths: &[String], count: usize) -> String {
@@ -201,11 +250,19 @@ pub fn detect(session: &Session) -> anyhow::Result<DetectReport> {
 /// Returns a usage error if something a plan needs is missing, and a preflight failure if Codex cannot be used.
 pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanReport, CodexReport)> {
     let repository = session.repository()?;
-    let options = config::with_files(request.options.clone(), repository.root(), &session.environment)?;
+    let Layered { options, notes: layering, unconfirmed } = layers_of(session, &repository, &request.options)?;
     let goal = goal_text(&request.goal, repository.root())?;
     let test = checks_of(&options)?;
     let codex = codex_check::examine(session, &options)?;
     let mut notes = codex.warnings.clone();
+    notes.extend(layering);
+    if !unconfirmed.is_empty() {
+        notes.push(format!(
+            "from the repository's {}, which you have not trusted: {}",
+            config::REPOSITORY_FILE,
+            unconfirmed.join("; ")
+        ));
+    }
     match &codex.account {
         Ok(account) => notes.push(format!("account: {account}")),
         Err(hint) => notes.push(format!("Codex is not signed in: {hint}")),
@@ -295,20 +352,20 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         check_dir: repository.prefix().trim_end_matches('/').to_owned(),
         checks,
         budget: Budget {
-            max_iterations: options.max_iter.unwrap_or(20),
-            max_time_ms: options.max_time.map_or(60 * MINUTE_MS, |span| span.ms),
-            max_calls: options.max_calls.unwrap_or(200),
+            max_iterations: options.max_iter.unwrap_or(layers::MAX_ITERATIONS),
+            max_time_ms: options.max_time.unwrap_or(layers::MAX_TIME).ms,
+            max_calls: options.max_calls.unwrap_or(layers::MAX_CALLS),
             max_tokens: options.max_tokens,
             max_cost: options.max_cost,
-            codex_timeout_ms: options.codex_timeout.map_or(15 * MINUTE_MS, |span| span.ms),
+            codex_timeout_ms: options.codex_timeout.unwrap_or(layers::CODEX_TIMEOUT).ms,
         },
         method: Method {
-            nproposals: options.nproposals.unwrap_or(3),
+            nproposals: options.nproposals.unwrap_or(layers::PROPOSALS),
             propose,
             trial: options.trial.unwrap_or(TrialOrder::Auto),
             place: options.place.unwrap_or(Where::Auto),
             setup_command: options.setup_cmd.clone(),
-            jobs: options.jobs.unwrap_or(1),
+            jobs: options.jobs.unwrap_or(layers::JOBS),
             max_patch_lines: options.max_patch_lines.unwrap_or(2000),
         },
         limits: Limits {
@@ -322,13 +379,10 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         codex: settings,
         dry_run: request.dry_run,
     };
-    session.store(&repository).save_plan(&plan).map_err(|error| {
-        Failure::preflight(
-            "store",
-            format!("{error:#}"),
-            "make the repository's git folder writable; the loop keeps its journal there",
-        )
-    })?;
+    session
+        .store(&repository)
+        .save_plan(&plan)
+        .map_err(|error| Failure::preflight("store", format!("{error:#}"), STORE_HINT))?;
     let report = PlanReport {
         schema_version: SCHEMA_VERSION,
         plan_hash: plan.hash(),
@@ -336,6 +390,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         forecast: forecast(&plan, &super::tidying::states(&session.store(&repository))?.0),
         plan,
         notes,
+        unconfirmed,
     };
     Ok((report, codex))
 }
@@ -417,6 +472,14 @@ fn checks_of(options: &Options) -> anyhow::Result<Option<String>> {
 }
 
 fn check_glob(flag: &str, glob: &str) -> anyhow::Result<()> {
+    // Globs are named among a prompt's rules, one line each.
+    if glob.chars().any(char::is_control) {
+        return Err(Failure::usage(
+            format!("{flag} {glob:?} holds a line break or another control character"),
+            "write a path glob such as src/**",
+        )
+        .into());
+    }
     globset::Glob::new(glob).map(drop).map_err(|error| {
         Failure::usage(format!("{flag} {glob}: {}", error.kind()), "write a path glob such as src/**").into()
     })

@@ -28,7 +28,7 @@ use crate::masking::{Masker, env_pairs};
 use crate::process::Control;
 use crate::report::SCHEMA_VERSION;
 use crate::review::{
-    self, Answer, Cause, ContextItem, Entry, Kind, Limits, Price, Question, Review, Tally, Verdict, request_text,
+    self, Answer, Cause, ContextItem, Entry, Kind, Limits, Question, Review, Tally, Verdict, request_text,
     response_text, review_text, slug,
 };
 use crate::store::write_atomic;
@@ -275,11 +275,10 @@ impl<'a> Asker<'a> {
 
     /// Looks at Codex; the model and the effort are settled here. The inner error is why there is no review.
     fn examine(&mut self) -> anyhow::Result<Result<CodexReport, (Cause, String)>> {
-        let options = config::with_files(
-            Options { model: self.review.model.clone(), ..Options::default() },
-            &self.place.root,
-            &self.session.environment,
-        )?;
+        let files = config::files(&self.place.root, &self.session.environment)?;
+        let typed = Options { model: self.review.model.clone(), ..Options::default() };
+        // Whom a review talks to is the user's to say, unless the repository's file is trusted.
+        let options = typed.or(files.user).or(if files.trusted { files.repository } else { Options::default() });
         let codex = match codex_check::examine(&self.session, &options) {
             Ok(codex) => codex,
             Err(failure) if failure.name == "usage" => return Err(failure.into()),
@@ -679,8 +678,6 @@ pub struct ReviewSettings {
     pub max_per_day: Option<u32>,
     /// Most reviews a session of the host [default: 10]
     pub max_per_session: Option<u32>,
-    /// What a million tokens cost.
-    pub price: Option<Price>,
 }
 
 impl ReviewSettings {
@@ -692,7 +689,6 @@ impl ReviewSettings {
         Self {
             max_per_day: lower(base.day, repository.max_per_day),
             max_per_session: lower(base.session, repository.max_per_session),
-            price: user.price.or(repository.price),
         }
     }
 
@@ -708,7 +704,7 @@ mod tests {
 
     #[test]
     fn a_repository_may_lower_a_budget_and_never_raise_it() {
-        let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session, price: None };
+        let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session };
         assert_eq!(ReviewSettings::of(&set(None, None), &set(Some(1000), Some(2))), set(Some(50), Some(2)));
         assert_eq!(ReviewSettings::of(&set(Some(100), None), &set(Some(60), None)), set(Some(60), Some(10)));
     }

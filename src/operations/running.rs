@@ -130,12 +130,8 @@ fn run_plan(
         return Err(Failure::preflight("not-signed-in", "Codex is not signed in", hint.clone()).into());
     }
     let lock = take_lock(&store, "", repository.root())?;
-    // Before there is a run: a folder that cannot be ours must not leave half a loop behind.
-    Face::new(repository.root()).create().map_err(|error| {
-        Failure::preflight("face", format!("{error:#}"), "the loop keeps its readable state in the folder .loop there")
-    })?;
     let user = Workspace::of_user(repository)?;
-    let dirty = user.dirty_paths(5)?;
+    let dirty = user.dirty_paths(5).map_err(|error| planning::unreadable(repository, error))?;
     let count = dirty.tracked + dirty.untracked;
     if count > 0 && !plan.limits.allow_dirty {
         return Err(Failure::preflight(
@@ -148,12 +144,22 @@ fn run_plan(
     // Before the run exists: what stands in the way of the readable face is told, and leaves no half-begun run.
     Face::new(repository.root()).create().map_err(|error| {
         Failure::preflight(
-            "store",
+            "face",
             format!("{error:#}"),
-            "the loop shows its state in a folder `.loop` at the root; rename what stands there",
+            "the loop shows its state in a folder `.loop` at the root; move away what stands there",
         )
     })?;
     let seed_tree = user.snapshot()?;
+    if !repository.is_partial()
+        && let Some((id, path)) = repository.first_broken(&seed_tree)?
+    {
+        return Err(Failure::preflight(
+            "git-failed",
+            format!("the repository is damaged: object {id} ({path}) is missing or broken"),
+            "look at `git fsck`, then fetch the object again or work in a new clone",
+        )
+        .into());
+    }
     let head = repository.head().commit.clone();
     let head_tree = repository.tree_of(&head)?;
     let run = store.create_run(Timestamp::now()).map_err(|error| store_failure(&error))?;
@@ -185,12 +191,12 @@ fn store_failure(error: &anyhow::Error) -> Failure {
     if crate::error::is_disk_full(error) {
         return Failure::disk_full(error);
     }
-    Failure::preflight(
-        "store",
-        format!("{error:#}"),
-        "make the repository's git folder writable; the loop keeps its journal there",
-    )
+    Failure::preflight("store", format!("{error:#}"), STORE_HINT)
 }
+
+/// What to do where the store cannot be kept.
+pub(super) const STORE_HINT: &str = "the loop keeps its journal in a folder of your own in the repository's git folder; make that writable, and move \
+     away what stands there";
 
 /// Longest wait for a lock whose holder has not said which loop it is for: somebody who starts one is about to say
 /// so, and somebody who puts things in order is about to let go.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Review, Verdict};
 use crate::codex::Usage;
+use crate::plan::{Money, Price, price_of};
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,29 +80,6 @@ fn spent(entries: &[Entry], session: Option<&str>, now: Timestamp, zone: &TimeZo
     spent
 }
 
-/// What a million tokens cost, in the account's currency.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Price {
-    pub input: f64,
-    pub output: f64,
-    /// Input that the provider took from its cache; null for the price of input.
-    #[serde(default)]
-    pub cached_input: Option<f64>,
-}
-
-impl Price {
-    /// Returns what these tokens cost.
-    pub fn of(&self, usage: &Usage) -> f64 {
-        let cached = usage.cached_input.min(usage.input);
-        let fresh = usage.input - cached;
-        (fresh as f64 * self.input
-            + cached as f64 * self.cached_input.unwrap_or(self.input)
-            + usage.output as f64 * self.output)
-            / 1_000_000.0
-    }
-}
-
 /// Sums over some reviews.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -115,14 +93,15 @@ pub struct Tally {
     /// Why reviews did not take place.
     pub causes: BTreeMap<String, u32>,
     pub tokens: Usage,
-    /// Null where no price is set.
-    pub money: Option<f64>,
+    /// What those cost whose model has a price; null where none has.
+    #[schemars(with = "Option<f64>")]
+    pub cost: Option<Money>,
     pub duration_ms: u64,
 }
 
-/// Sums up.
-pub fn tally<'a>(entries: impl IntoIterator<Item = &'a Entry>, price: Option<Price>) -> Tally {
-    let mut tally = Tally { money: price.map(|_| 0.0), ..Tally::default() };
+/// Sums up, by the prices of a million tokens of each model.
+pub fn tally<'a>(entries: impl IntoIterator<Item = &'a Entry>, prices: &BTreeMap<String, Price>) -> Tally {
+    let mut tally = Tally::default();
     for entry in entries {
         match entry {
             Entry::Begun { .. } => {}
@@ -135,8 +114,11 @@ pub fn tally<'a>(entries: impl IntoIterator<Item = &'a Entry>, price: Option<Pri
                     *tally.causes.entry(cause.name()).or_default() += 1;
                 }
                 tally.tokens.add(&review.tokens);
-                if let (Some(money), Some(price)) = (&mut tally.money, price) {
-                    *money += price.of(&review.tokens);
+                if let Some(price) = price_of(prices, review.model.as_deref()) {
+                    let tokens = &review.tokens;
+                    let cost = price.of(tokens.input, tokens.cached_input, tokens.output).micros;
+                    let sum = tally.cost.unwrap_or_default().micros.saturating_add(cost);
+                    tally.cost = Some(Money { micros: sum });
                 }
                 tally.duration_ms += review.duration_ms;
             }
@@ -168,13 +150,5 @@ mod tests {
         assert!(check(3, 2, Some("s")).unwrap_err().contains("session"));
         assert!(check(3, 2, Some("new")).is_ok());
         assert!(check(3, 0, None).is_ok(), "without a session only the day counts");
-    }
-
-    #[test]
-    fn cached_input_has_its_own_price() {
-        let usage = Usage { input: 1_000_000, cached_input: 400_000, output: 100_000, ..Usage::default() };
-        let price = Price { input: 2.0, output: 10.0, cached_input: Some(0.5) };
-        assert!((price.of(&usage) - 2.4).abs() < 1e-9);
-        assert!((Price { cached_input: None, ..price }.of(&usage) - 3.0).abs() < 1e-9);
     }
 }

@@ -9,6 +9,7 @@ mod bad_input;
 mod budgets;
 mod cases;
 mod common;
+mod configuration;
 mod demo;
 mod faults;
 mod gate;

@@ -12,6 +12,7 @@ use loop_companion::error::ErrorDocument;
 use loop_companion::operations::{
     ApplyReport, BranchReport, DetectReport, GateReport, Launched, ModelReport, PlanReport, PreflightReport,
     PruneReport, ReviewList, ReviewStats, StopReport,
+    TrustReport,
 };
 use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatsReport, StatusReport};
 use loop_companion::review::{PolicyReport, Review};
@@ -48,6 +49,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("review-stats", schema_of::<ReviewStats>()),
         ("review-policy", schema_of::<PolicyReport>()),
         ("review-gate", schema_of::<GateReport>()),
+        ("trust", schema_of::<TrustReport>()),
         ("error", schema_of::<ErrorDocument>()),
     ]
 }
@@ -277,7 +279,7 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
         .filter(|command| !command.is_hide_set())
         .map(clap::Command::get_name)
         .collect();
-    // `demo` and `mcp` have their tests in demo.rs and mcp.rs; the others are above.
+    // `demo`, `mcp` and `trust` have their tests in demo.rs, mcp.rs and configuration.rs; the others are above.
     let tested = [
         "start",
         "status",
@@ -295,6 +297,7 @@ fn no_command_is_forgotten_in_the_tests_of_documents() {
         "demo",
         "review",
         "mcp",
+        "trust",
     ];
     assert_eq!(known, BTreeSet::from(tested));
 }

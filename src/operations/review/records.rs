@@ -113,6 +113,7 @@ pub fn review_show(session: &Session, id: &str) -> anyhow::Result<Review> {
 pub fn review_stats(session: &Session) -> anyhow::Result<ReviewStats> {
     let (place, entries) = held(session)?;
     let settings = config::review_settings(&place.root, &session.environment)?;
+    let prices = config::files(&place.root, &session.environment)?.user.prices;
     let root = place.shown_root();
     let unlimited = Limits { day: u32::MAX, session: u32::MAX };
     let spent = review::refusal(&entries, unlimited, None, Timestamp::now(), &TimeZone::system()).unwrap_or_default();
@@ -132,7 +133,7 @@ pub fn review_stats(session: &Session) -> anyhow::Result<ReviewStats> {
         }
     }
     let sessions = names.into_iter().map(|name| SessionTally {
-        tally: review::tally(ours.iter().filter(|entry| session_of(entry) == name.as_deref()), settings.price),
+        tally: review::tally(ours.iter().filter(|entry| session_of(entry) == name.as_deref()), &prices),
         session: name,
     });
     let now = place.tree_hash().unwrap_or_default();
@@ -148,7 +149,7 @@ pub fn review_stats(session: &Session) -> anyhow::Result<ReviewStats> {
     }
     Ok(ReviewStats {
         schema_version: SCHEMA_VERSION,
-        total: review::tally(&ours, settings.price),
+        total: review::tally(&ours, &prices),
         sessions: sessions.collect(),
         today: spent.day,
         limits: settings.limits(),
