@@ -14,6 +14,7 @@ mod demo;
 mod faults;
 mod gate;
 mod harness;
+mod hostile;
 mod hosts;
 mod kill;
 mod lifecycle;
