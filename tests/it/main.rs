@@ -12,6 +12,7 @@ mod common;
 mod configuration;
 mod demo;
 mod faults;
+mod fuzz;
 mod gate;
 mod harness;
 mod hostile;
