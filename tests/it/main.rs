@@ -11,6 +11,7 @@ mod cases;
 mod common;
 mod configuration;
 mod demo;
+mod dependencies;
 mod faults;
 mod fuzz;
 mod gate;
