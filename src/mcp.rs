@@ -4,6 +4,7 @@
 //! that is cancelled, or whose client has gone, ends its Codex.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, ServiceExt};
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,13 +39,10 @@ use crate::paths;
 use crate::plan::Money;
 use crate::process;
 use crate::report::{LoopStatus, ResultReport, SCHEMA_VERSION, StatusReport, plan_text, result_text, status_text};
-use crate::review::{DecisionKind, Kind, PolicyReport, PolicyRequest, Review, Stakes, review_text};
+use crate::review::{DecisionKind, Kind, PolicyReport, PolicyRequest, Review, Stakes, Verdict, review_text};
 
 /// Between two signs of life during a call; hosts give up on servers that stay silent for long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-
-/// Least time between two progress notifications: a model's thoughts come faster than anybody reads.
-const LEAST_BETWEEN: Duration = Duration::from_millis(250);
 
 /// Longest time calls are given to end their Codex after the client has gone.
 const FAREWELL: Duration = Duration::from_secs(15);
@@ -192,10 +191,15 @@ impl ServerHandler for Server {
             }
         };
         let mut session = self.shared.session.clone();
+        let codex = CodexTurn::of(&context.meta);
         session.dir = match named {
             Some(path) => session.dir.join(path),
-            None => self.root(&context.peer).await.unwrap_or(session.dir),
+            None => match self.root(&context.peer).await {
+                Some(root) => root,
+                None => codex.folder(session.dir),
+            },
         };
+        session.environment.host_session = session.environment.host_session.or(codex.session_id);
         let (sender, mut activity) = unbounded_channel::<String>();
         let ended = Arc::new(AtomicBool::new(false));
         let caller = Caller { shared: Arc::clone(&self.shared), ended: Arc::clone(&ended), sender };
@@ -211,7 +215,6 @@ impl ServerHandler for Server {
         let mut told = Told { peer: context.peer.clone(), token, count: 0.0, last: String::from("at work") };
         let mut beat = tokio::time::interval(SIGN_OF_LIFE);
         beat.tick().await;
-        let mut latest = tokio::time::Instant::now().checked_sub(LEAST_BETWEEN);
         let done = loop {
             tokio::select! {
                 done = &mut job => break done,
@@ -220,17 +223,18 @@ impl ServerHandler for Server {
                     end.0.store(true, Ordering::SeqCst);
                     break job.await;
                 }
+                // Codex tells of commands and thoughts, not of words, so none is left out.
                 Some(text) = activity.recv() => {
-                    told.last = text;
-                    if latest.is_none_or(|at| at.elapsed() >= LEAST_BETWEEN) {
-                        latest = Some(tokio::time::Instant::now());
-                        told.send().await;
+                    if told.news(text).await {
                         beat.reset();
                     }
                 }
                 _ = beat.tick() => told.send().await,
             }
         };
+        while let Ok(text) = activity.try_recv() {
+            told.news(text).await;
+        }
         let result = match done {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => failed(&error),
@@ -283,6 +287,33 @@ fn path_of(uri: &str) -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(bytes).ok()?))
 }
 
+/// What Codex says of its turn beside a call. It offers no roots, and starts the server of a plugin in the plugin's own
+/// folder.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CodexTurn {
+    session_id: Option<String>,
+    /// By the root of the work tree.
+    workspaces: std::collections::BTreeMap<PathBuf, Value>,
+}
+
+impl CodexTurn {
+    fn of(meta: &rmcp::model::RequestMetaObject) -> Self {
+        let turn = meta.get("x-codex-turn-metadata").cloned().unwrap_or_default();
+        serde_json::from_value(turn).unwrap_or_default()
+    }
+
+    /// Returns the workspace, unless `started`, where the server was started, lies in one.
+    fn folder(&self, started: PathBuf) -> PathBuf {
+        let real = started.canonicalize().unwrap_or_else(|_| started.clone());
+        let inside = self.workspaces.keys().any(|root| real.starts_with(root));
+        match self.workspaces.keys().find(|root| root.is_dir()) {
+            Some(root) if !inside => root.clone(),
+            _ => started,
+        }
+    }
+}
+
 struct EndOnDrop(Arc<AtomicBool>);
 
 impl Drop for EndOnDrop {
@@ -315,6 +346,16 @@ struct Told {
 }
 
 impl Told {
+    /// Tells what is new, and returns whether it was.
+    async fn news(&mut self, text: String) -> bool {
+        if text == self.last {
+            return false;
+        }
+        self.last = text;
+        self.send().await;
+        true
+    }
+
     async fn send(&mut self) {
         let Some(token) = &self.token else { return };
         self.count += 1.0;
@@ -564,7 +605,10 @@ struct Effects {
     open: bool,
 }
 
-const LOOKS: Effects = Effects { reads_only: true, destroys: false, same_twice: true, open: false };
+/// It computes, and touches nothing.
+const THINKS: Effects = Effects { reads_only: true, destroys: false, same_twice: true, open: false };
+/// It shows; after a worker that died it also puts in order what that left, so it does not only read.
+const LOOKS: Effects = Effects { reads_only: false, ..THINKS };
 /// It pays for a call and keeps a record.
 const ASKS: Effects = Effects { reads_only: false, destroys: false, same_twice: false, open: true };
 /// It runs the user's checks and changes files.
@@ -603,7 +647,7 @@ fn make_tools() -> Vec<Tool> {
         tool::<PolicyArguments, PolicyReport>(
             "should_request_review",
             "Say whether a decision is worth a review, and by which rule. Free and instant.",
-            LOOKS,
+            THINKS,
         ),
         tool::<NoArguments, PreflightReport>(
             "loop_preflight",
@@ -652,7 +696,12 @@ fn tool<A: JsonSchema, R: JsonSchema>(name: &'static str, description: &'static 
     } else {
         input.insert("properties".into(), serde_json::json!({"cwd": cwd()}));
     }
-    Tool::new(name, description, Arc::new(input)).with_raw_output_schema(Arc::new(schema::<R>())).with_annotations(
+    let output = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<R>().to_value();
+    let output = match output {
+        Value::Object(map) => map,
+        _ => JsonObject::new(),
+    };
+    Tool::new(name, description, Arc::new(input)).with_raw_output_schema(Arc::new(output)).with_annotations(
         ToolAnnotations::new()
             .read_only(effects.reads_only)
             .destructive(effects.destroys)
@@ -825,6 +874,9 @@ fn safe_output(session: &Session, path: &str) -> anyhow::Result<PathBuf> {
     let parent = full.parent().unwrap_or(Path::new("."));
     let folder = parent.canonicalize().map_err(|error| refused(&format!("is in no folder that exists: {error}")))?;
     let real = folder.join(name);
+    if !may_replace(&real) {
+        return Err(refused("holds something else than a verdict, which would be lost").into());
+    }
     let root = match session.repository() {
         Ok(repository) => repository.root().to_owned(),
         Err(_) => session.dir.canonicalize().context("open the folder")?,
@@ -839,6 +891,19 @@ fn safe_output(session: &Session, path: &str) -> anyhow::Result<PathBuf> {
     let temporary = [std::env::temp_dir(), PathBuf::from("/tmp")];
     let inside = temporary.iter().filter_map(|dir| dir.canonicalize().ok()).any(|dir| real.starts_with(dir));
     if inside { Ok(real) } else { Err(refused("is outside the repository").into()) }
+}
+
+/// Says whether a model may have a file replaced: one that is not there, is empty, or holds an earlier verdict.
+fn may_replace(path: &Path) -> bool {
+    let Ok(meta) = path.symlink_metadata() else { return true };
+    if !meta.is_file() {
+        return false;
+    }
+    let mut begin = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut begin));
+    let verdicts = [Verdict::Go, Verdict::NoGo, Verdict::Modify, Verdict::Unavailable];
+    let is_verdict = verdicts.iter().any(|verdict| begin.starts_with(format!("# {} — ", verdict.name()).as_bytes()));
+    read.is_ok() && (begin.is_empty() || is_verdict)
 }
 
 fn policy(arguments: &PolicyArguments) -> anyhow::Result<PolicyRequest> {
@@ -917,7 +982,41 @@ mod tests {
             jsonschema::validator_for(&Value::Object((**output).clone())).unwrap();
             let annotations = tool.annotations.unwrap();
             assert!(!(annotations.read_only_hint == Some(true) && annotations.destructive_hint == Some(true)));
+            // A status puts a dead worker's things in order; the policy alone writes nothing.
+            assert_eq!(annotations.read_only_hint == Some(true), tool.name == "should_request_review");
         }
+    }
+
+    #[test]
+    fn the_folder_of_codex_counts_where_the_server_was_started_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (project, plugin) = (root.join("project/sub"), root.join("plugin"));
+        std::fs::create_dir_all(&project).unwrap();
+        std::fs::create_dir_all(&plugin).unwrap();
+        let workspace = root.join("project");
+        let turn = |path: &Path| -> CodexTurn {
+            serde_json::from_value(serde_json::json!({"session_id": "s", "workspaces": {path.to_str().unwrap(): {}}}))
+                .unwrap()
+        };
+        assert_eq!(turn(&workspace).folder(plugin.clone()), workspace);
+        assert_eq!(turn(&workspace).folder(project.clone()), project);
+        assert_eq!(turn(&root.join("gone")).folder(plugin.clone()), plugin);
+        assert_eq!(CodexTurn::default().folder(plugin.clone()), plugin);
+    }
+
+    #[test]
+    fn no_file_but_a_verdict_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name)
+        };
+        assert!(may_replace(&folder.path().join("none")) && may_replace(&file("empty", "")));
+        assert!(may_replace(&file("verdict", "# NO-GO — scale\n")));
+        assert!(!may_replace(&file("source", "# GOAL\n")) && !may_replace(folder.path()));
+        std::os::unix::fs::symlink(folder.path().join("empty"), folder.path().join("link")).unwrap();
+        assert!(!may_replace(&folder.path().join("link")));
     }
 
     #[test]

@@ -25,4 +25,4 @@ pub(crate) use run::{Run, Running};
 pub(crate) use scene::Scene;
 pub(crate) use sequence::{RankBy, SequenceModel, agent_report, is_agent};
 pub(crate) use terminal::Terminal;
-pub(crate) use tools::{claude_bin, codex_bin, mcp_python, python_env};
+pub(crate) use tools::{claude_bin, codex_bin, inspector_bin, mcp_python, python_env};

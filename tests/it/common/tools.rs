@@ -51,16 +51,31 @@ fn npm_tools() {
             fs::metadata(tests.join(CLAUDE)).ok().filter(|meta| meta.len() > 1_000_000)?;
             manifest["version"].as_str().map(String::from)
         };
-        let wanted = (Some(pin("@openai/codex")), Some(pin("@anthropic-ai/claude-code")));
-        if (codex(), claude()) != wanted {
+        let inspector = || {
+            let manifest = json(tests.join("node_modules/@modelcontextprotocol/inspector/package.json"));
+            tests.join(INSPECTOR).is_file().then(|| manifest["version"].as_str().map(String::from)).flatten()
+        };
+        let found = || [codex(), claude(), inspector()];
+        let wanted = ["@openai/codex", "@anthropic-ai/claude-code", "@modelcontextprotocol/inspector"]
+            .map(|name| Some(pin(name)));
+        if found() != wanted {
             run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests));
-            assert_eq!((codex(), claude()), wanted, "what npm ci installed is not what is pinned");
+            assert_eq!(found(), wanted, "what npm ci installed is not what is pinned");
         }
     });
 }
 
 /// The program of Claude Code, below `tests/`.
 const CLAUDE: &str = "node_modules/.bin/claude";
+
+/// The program of the MCP Inspector, below `tests/`.
+const INSPECTOR: &str = "node_modules/.bin/mcp-inspector";
+
+/// Returns the pinned MCP Inspector, installed where missing.
+pub(crate) fn inspector_bin() -> PathBuf {
+    npm_tools();
+    tests_dir().join(INSPECTOR)
+}
 
 /// Returns the pinned native Codex binary, installed where missing.
 pub(crate) fn codex_bin() -> PathBuf {
