@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -58,17 +58,20 @@ pub struct Codex {
     pub version: Version,
     /// Variables set for every command, on top of the inherited ones.
     pub env: Vec<(OsString, OsString)>,
+    /// When whoever asks has no more time; every command ends then at the latest.
+    pub until: Option<Instant>,
 }
 
 /// Finds Codex: `named` (the value of `LOOP_CODEX_BIN`) if given, else `codex` on `path`.
 ///
 /// The native binary beside npm's launcher is preferred: it starts faster, and there is no Node process that could be
-/// killed without it. Returns an error that says what to do if there is none, it does not run, or it is too old.
+/// killed without it. Every command ends at `until`. Returns an error that says what to do if there is none, it does not run, or it is too old.
 pub fn find(
     named: Option<&OsStr>,
     path: Option<&OsStr>,
     cwd: &Path,
     env: &[(OsString, OsString)],
+    until: Option<Instant>,
 ) -> anyhow::Result<Codex> {
     // An entry that is empty or relative would mean the repository's own folder: nothing there is run unasked.
     let folders = std::env::split_paths(path.unwrap_or_default()).filter(|folder| folder.is_absolute());
@@ -85,7 +88,7 @@ pub fn find(
         Some(native) => (native, Some(found)),
         None => (found, None),
     };
-    let captured = run(&program, cwd, &["--version"], &[], env)?;
+    let captured = run(&program, cwd, &["--version"], &[], env, until)?;
     let text = String::from_utf8_lossy(&captured.stdout).into_owned();
     let version = Version::find(&text)
         .filter(|_| captured.exit.success())
@@ -95,7 +98,7 @@ pub fn find(
         "{} is Codex {version}; at least {OLDEST} is needed: update it with `{INSTALL_HINT}`",
         program.display()
     );
-    Ok(Codex { program, launcher, version, env: env.to_vec() })
+    Ok(Codex { program, launcher, version, env: env.to_vec(), until })
 }
 
 /// Returns the native binary that npm's launcher would start, or `None` where `found` is no such launcher.
@@ -152,6 +155,7 @@ fn run(
     arguments: &[&str],
     env_remove: &[&str],
     env: &[(OsString, OsString)],
+    until: Option<Instant>,
 ) -> anyhow::Result<Captured> {
     let mut argv: Vec<OsString> = vec![program.into()];
     argv.extend(arguments.iter().map(OsString::from));
@@ -160,7 +164,7 @@ fn run(
         cwd: cwd.to_owned(),
         env: super::command::environment(env),
         env_remove: env_remove.iter().map(OsString::from).collect(),
-        limit: LIMIT,
+        limit: until.map_or(LIMIT, |until| LIMIT.min(until.saturating_duration_since(Instant::now()))),
         ..Capture::default()
     })
     .with_context(|| format!("run {} {}", program.display(), arguments.join(" ")))
@@ -388,7 +392,7 @@ impl Codex {
     ///
     /// Returns an error if it cannot say.
     pub fn catalog(&self, cwd: &Path) -> anyhow::Result<Catalog> {
-        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[], &self.env)?;
+        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[], &self.env, self.until)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's models: {}", said(&captured));
         Catalog::parse(&captured.stdout)
     }
@@ -404,7 +408,7 @@ impl Codex {
         // A server of a plugin has no entry in the configuration, and switching it off there would make one that
         // Codex refuses to load.
         arguments.extend(["--disable", "plugins", "mcp", "list", "--json"]);
-        let captured = run(&self.program, cwd, &arguments, &[], &self.env)?;
+        let captured = run(&self.program, cwd, &arguments, &[], &self.env, self.until)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's MCP servers: {}", said(&captured));
         parse_mcp_servers(&captured.stdout)
     }
@@ -417,7 +421,7 @@ impl Codex {
         let untrusted = super::command::untrusted(&projects(cwd));
         let mut arguments: Vec<&str> = untrusted.iter().flat_map(|projects| ["-c", projects]).collect();
         arguments.extend(["doctor", "--json"]);
-        let captured = run(&self.program, cwd, &arguments, &["OPENAI_API_KEY"], &self.env)?;
+        let captured = run(&self.program, cwd, &arguments, &["OPENAI_API_KEY"], &self.env, self.until)?;
         Doctor::parse(&captured.stdout).with_context(|| said(&captured))
     }
 
@@ -429,7 +433,8 @@ impl Codex {
         let mut file = tempfile::NamedTempFile::new().context("create a file to read")?;
         file.write_all(MARKER.as_bytes()).context("write a file to read")?;
         let path = file.path().to_str().context("the temporary folder's path is not UTF-8")?;
-        let captured = run(&self.program, cwd, &["sandbox", "-P", ":read-only", "--", "cat", path], &[], &self.env)?;
+        let captured =
+            run(&self.program, cwd, &["sandbox", "-P", ":read-only", "--", "cat", path], &[], &self.env, self.until)?;
         let works = captured.exit.success() && captured.stdout == MARKER.as_bytes();
         Ok(SandboxProbe { works, detail: if works { String::new() } else { said(&captured) } })
     }
@@ -500,13 +505,19 @@ mod tests {
         script(&dir.path().join("bin/codex"), "echo codex-cli 0.200.1");
         script(&dir.path().join("own/mine"), "echo codex-cli 0.169.0");
         let path = dir.path().join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path(), &[])).unwrap();
+        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path(), &[], None)).unwrap();
         assert_eq!(
             found,
-            Codex { program: path.join("codex"), launcher: None, version: version(0, 200, 1), env: Vec::new() }
+            Codex {
+                program: path.join("codex"),
+                launcher: None,
+                version: version(0, 200, 1),
+                env: Vec::new(),
+                until: None
+            }
         );
         let named = dir.path().join("own/mine");
-        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path(), &[])).unwrap();
+        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path(), &[], None)).unwrap();
         assert_eq!(found.program, named);
     }
 
@@ -525,7 +536,7 @@ mod tests {
         create_dir_all(root.join("bin")).unwrap();
         std::os::unix::fs::symlink("../node_modules/@openai/codex/bin/codex.js", root.join("bin/codex")).unwrap();
         let path = root.join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), &root, &[])).unwrap();
+        let found = patiently(|| find(None, Some(path.as_os_str()), &root, &[], None)).unwrap();
         assert_eq!((found.program, found.launcher), (native, Some(path.join("codex"))));
     }
 
@@ -533,11 +544,11 @@ mod tests {
     fn every_way_of_having_no_codex_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let find_with = |name: &str| {
-            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path(), &[])).unwrap_err();
+            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path(), &[], None)).unwrap_err();
             format!("{error:#}")
         };
         let empty = dir.path().as_os_str();
-        let missing = format!("{:#}", find(None, Some(empty), dir.path(), &[]).unwrap_err());
+        let missing = format!("{:#}", find(None, Some(empty), dir.path(), &[], None).unwrap_err());
         assert!(missing.contains(INSTALL_HINT), "{missing}");
         assert!(find_with("./nowhere").contains("LOOP_CODEX_BIN"));
         script(&dir.path().join("old"), "echo codex-cli 0.168.9");
@@ -640,7 +651,7 @@ mod tests {
         let codex = |text: &str, name: &str| {
             let program = dir.path().join(name);
             script(&program, text);
-            Codex { program, launcher: None, version: OLDEST, env: Vec::new() }
+            Codex { program, launcher: None, version: OLDEST, env: Vec::new(), until: None }
         };
         let good = codex("shift 4; exec \"$@\"", "good");
         assert!(patiently(|| good.sandbox_probe(dir.path())).unwrap().works);

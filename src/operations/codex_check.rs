@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::{Options, Session};
 use crate::codex::locate::{self, Catalog};
@@ -44,16 +45,26 @@ pub struct CodexReport {
 ///
 /// Returns a preflight failure that says what to do if there is none, or it is too old.
 pub(super) fn examine(session: &Session, options: &Options) -> Result<CodexReport, Failure> {
+    examine_until(session, options, None)
+}
+
+/// Examines it with no command of it running longer than `until`.
+pub(super) fn examine_until(
+    session: &Session,
+    options: &Options,
+    until: Option<Instant>,
+) -> Result<CodexReport, Failure> {
     let environment = &session.environment;
     let named = environment.codex_bin.as_deref().map(std::path::Path::as_os_str);
-    let codex =
-        locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env).map_err(|error| {
+    let codex = locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env, until).map_err(
+        |error| {
             Failure::preflight(
                 "codex",
                 format!("{error:#}"),
                 format!("install Codex with `{}` and sign in with `codex login`", locate::INSTALL_HINT),
             )
-        })?;
+        },
+    )?;
     let failed = |error: anyhow::Error| {
         Failure::preflight("codex", format!("{error:#}"), "run `codex doctor` and correct what it names")
     };

@@ -109,8 +109,10 @@ pub fn review(session: &Session, request: &ReviewRequest, watch: &mut dyn Watch)
     let mut review = if let Some(known) = asker.known()? { known } else { asker.ask(watch)? };
     if review.success
         && let Some(output) = &output
+        && let Err(error) = write_atomic(output, review_text(&review).as_bytes())
     {
-        write_atomic(output, review_text(&review).as_bytes())?;
+        // The verdict is paid for, and has its record.
+        review.warnings.push(format!("the output was not written: {error:#}"));
     }
     if let Err(error) = asker.log(&review) {
         review.warnings.push(format!("the review log was not written: {error:#}"));
@@ -225,7 +227,8 @@ impl<'a> Asker<'a> {
         let Some(tree) = self.review.tree_hash.as_deref().filter(|_| !self.request.fresh) else { return Ok(None) };
         let ledger = self.place.ledger();
         let root = self.place.shown_root();
-        let found = ledger.read()?.into_iter().rev().find_map(|entry| match entry {
+        // One that cannot be read answers nothing; the record says why no review is held then.
+        let found = ledger.read().unwrap_or_default().into_iter().rev().find_map(|entry| match entry {
             Entry::Ended { key, root: whose, review, .. }
                 if key == self.key && whose == root && review.success && review.tree_hash.as_deref() == Some(tree) =>
             {
@@ -279,8 +282,11 @@ impl<'a> Asker<'a> {
         let typed = Options { model: self.review.model.clone(), ..Options::default() };
         // Whom a review talks to is the user's to say, unless the repository's file is trusted.
         let options = typed.or(files.user).or(if files.trusted { files.repository } else { Options::default() });
-        let codex = match codex_check::examine(&self.session, &options) {
+        let codex = match codex_check::examine_until(&self.session, &options, self.started.checked_add(self.limit)) {
             Ok(codex) => codex,
+            Err(failure) if failure.name != "usage" && self.started.elapsed() >= self.limit => {
+                return Ok(Err((Cause::TimeOut, format!("{}; Codex said nothing of itself", self.too_late()))));
+            }
             Err(failure) if failure.name == "usage" => return Err(failure.into()),
             Err(failure) => {
                 let text = match &failure.hint {
@@ -510,7 +516,7 @@ impl<'a> Asker<'a> {
 /// Takes the variables of an env file over. Returns their values, which are secrets.
 fn take_env_file(session: &mut Session, path: &Path) -> anyhow::Result<Vec<String>> {
     let path = session.dir.join(path);
-    let text = std::fs::read_to_string(&path)
+    let text = files::text_of(&path)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read"))?;
     let mut values = Vec::new();
     let environment = &mut session.environment;
@@ -576,7 +582,7 @@ fn ask_for(
     let mut warnings = Vec::new();
     let agent = request.agent_file.as_ref().and_then(|path| {
         let path = session.dir.join(path);
-        match std::fs::read_to_string(&path) {
+        match files::text_of(&path) {
             Ok(text) => Some(text.trim_end().to_owned()),
             Err(error) => {
                 warnings.push(format!("the agent file {} is left out: {error}", path.display()));
@@ -602,7 +608,9 @@ fn ask_for(
 /// Returns the topic: as typed, or the first words of the question; secrets masked.
 fn topic(request: &ReviewRequest, question: &Question, masker: &Masker) -> String {
     if let Some(topic) = request.topic.as_ref().filter(|topic| !topic.trim().is_empty()) {
-        return masker.text(topic.trim()).replace(crate::masking::MASK, "masked");
+        // One line, whatever was typed: the record's head has a line for it.
+        let line: String = topic.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        return masker.text(line.trim()).replace(crate::masking::MASK, "masked");
     }
     let texts = [&question.question, &question.concern, &question.request, &question.proposed];
     let first = texts.into_iter().flatten().find_map(|text| {

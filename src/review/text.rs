@@ -63,6 +63,8 @@ pub fn review_text(review: &Review) -> String {
     if let Some(file) = &review.response_file {
         let _ = writeln!(text, "Record: `{file}`");
     }
+    // A model's escape sequences belong on no terminal.
+    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     text
 }
 

@@ -216,7 +216,7 @@ fn claude_code_takes_the_server_by_its_one_line_and_its_model_gets_the_verdict()
 fn codex_takes_the_server_by_its_one_line_and_its_model_gets_the_verdict() {
     // The Codex of the session, and the Codex that the server asks, have one endpoint.
     let server = ScriptedServer::start(|request| {
-        let call = |name: &str, arguments: &Value| Reply::namespaced_call("mcp__cloop", name, arguments);
+        let call = |name: &str, arguments: &Value| Reply::mcp_call("cloop", name, arguments);
         match (&request.schema, request.function_outputs().len()) {
             (Some(_), _) => Reply::json(&answer()),
             (None, 0) => call("codex_review", &json!({"prompt": "Scale the pilot?", "reasoning_effort": "low"})),

@@ -472,3 +472,160 @@ fn the_policy_explains_itself_and_the_gate_is_off_until_it_is_switched_on() {
         assert_eq!(run.expect_code(0).json()["on"], on, "{arguments:?}");
     }
 }
+
+/// A pipe that nobody reads or writes.
+fn pipe(environment: &TestEnvironment, name: &str) -> PathBuf {
+    let path = environment.root().join(name);
+    environment.shell(environment.root(), &format!("mkfifo {name}")).expect_code(0);
+    path
+}
+
+#[test]
+fn files_that_are_none_hold_nothing_up_and_an_output_replaces_only_a_file() {
+    let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    let pipe = pipe(&environment, "pipe");
+    let pipe = pipe.to_str().unwrap();
+    repo.write("big.txt", "x".repeat(5 << 20)).write("latin.txt", b"\xff\xfe\x00").write("mine.txt", "mine\n");
+    std::os::unix::fs::symlink("/dev/zero", repo.path().join("endless")).unwrap();
+    std::os::unix::fs::symlink("mine.txt", repo.path().join("link.md")).unwrap();
+    for arguments in [
+        ["--file", pipe],
+        ["--file", "endless"],
+        ["--file", "."],
+        ["--file", "big.txt"],
+        ["--file", "latin.txt"],
+        ["--env-file", pipe],
+        ["--env-file", "endless"],
+        ["--output", "."],
+        ["--output", pipe],
+        ["--output", "link.md"],
+        ["--output", "/dev/null"],
+        ["--output", "/proc/verdict.md"],
+        ["--output", "nowhere/verdict.md"],
+        ["--output", ""],
+    ] {
+        let run = review(&environment, repo.path(), &[&arguments[..], &["Ship it?"]].concat());
+        let error = run.expect_code(2).json();
+        assert_eq!(error["error"]["code"], "usage", "{arguments:?}: {error}");
+    }
+    assert_eq!((server.requests().len(), repo.read("link.md")), (0, "mine\n".to_owned()));
+    environment.set("CODEX_REVIEW_LOG", pipe);
+    let review = review(&environment, repo.path(), &["--agent-file", "endless", "Ship it?"]).expect_code(0).json();
+    let warnings = review["warnings"].to_string();
+    assert!(warnings.contains("agent file") && warnings.contains("log was not written"), "{warnings}");
+    // What no question holds is said before anything is sent.
+    let huge = environment.spawn_cloop(repo.path(), ["review", "--json", "-"], &"Ship it? ".repeat(2 << 17));
+    assert_eq!(huge.finish(LIMIT).expect_code(2).json()["error"]["code"], "usage");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_ledger_that_is_broken_forges_no_verdict_and_costs_no_crash() {
+    let (server, environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    let ledger = environment.root().join("state/cloop/reviews/ledger.jsonl");
+    review(&environment, repo.path(), &["One?"]).expect_code(0);
+    // A power cut, a foreign hand, and a clock that was ahead.
+    let mut bytes = fs::read(&ledger).unwrap();
+    bytes.extend(b"{\"type\":\"begun\",\"at\":\"20\n\xff\xfe\0\n[]\n{\"type\":\"ended\"}\n");
+    let ahead = "{\"type\":\"begun\",\"at\":\"2099-01-01T00:00:00Z\",\"id\":\"x\",\"root\":\"/\",\"session\":null}\n";
+    bytes.extend(ahead.repeat(60).as_bytes());
+    bytes.extend(b"{\"type\":\"begun\"");
+    fs::write(&ledger, bytes).unwrap();
+    review(&environment, repo.path(), &["Two?"]).expect_code(0);
+    assert_eq!(review(&environment, repo.path(), &["One?"]).expect_code(0).json()["cached"], true);
+    let stats = environment.cloop(repo.path(), ["review", "stats", "--json"]).expect_code(0).json();
+    assert_eq!((&stats["total"]["reviews"], &stats["today"]), (&json!(2), &json!(2)));
+    fs::remove_file(&ledger).unwrap();
+    fs::create_dir(&ledger).unwrap();
+    let refused = review(&environment, repo.path(), &["Three?"]).expect_code(12).json();
+    assert_eq!(refused["cause"], "record", "{refused}");
+    fs::remove_dir_all(environment.root().join("state")).unwrap();
+    fs::write(environment.root().join("state"), "").unwrap();
+    let refused = review(&environment, repo.path(), &["Three?"]).expect_code(12).json();
+    assert_eq!((&refused["cause"], server.requests().len()), (&json!("record"), 2), "{refused}");
+}
+
+#[test]
+fn reviews_that_race_for_the_last_places_get_no_more_than_there_are() {
+    let (server, environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    let running: Vec<_> = (0..5)
+        .map(|number| {
+            let prompt = format!("Question {number}?");
+            environment.spawn_cloop(repo.path(), ["review", "--json", "--max-reviews", "2", &prompt], "")
+        })
+        .collect();
+    let ended: Vec<Run> = running.into_iter().map(|one| one.finish(LIMIT)).collect();
+    let mut causes: Vec<_> = ended.iter().map(|run| run.json()["cause"].to_string()).collect();
+    causes.sort();
+    assert_eq!(causes, ["\"budget\"", "\"budget\"", "\"budget\"", "null", "null"]);
+    assert_eq!(server.requests().len(), 2);
+}
+
+/// Puts a script before the real Codex.
+fn wrap(environment: &mut TestEnvironment, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let real = environment.env().iter().find(|(name, _)| name == "LOOP_CODEX_BIN").unwrap().1.clone();
+    let wrapper = environment.root().join("wrapped-codex");
+    fs::write(&wrapper, format!("#!/bin/sh\n{script}\nexec '{}' \"$@\"\n", real.to_str().unwrap())).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    environment.set("LOOP_CODEX_BIN", &wrapper);
+}
+
+#[test]
+fn what_codex_says_of_itself_leaks_no_secret_and_a_codex_that_hangs_at_that_is_a_time_out() {
+    let (_server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    let secret = "sk-proj-Zx8Qw2Er5Ty7Ui9Op1As3";
+    wrap(&mut environment, "[ \"$1\" = exec ] && { echo \"bad key $LEAKY\" >&2; exit 1; }");
+    environment.set("LEAKY", secret);
+    let run = review(&environment, repo.path(), &["Ship it?"]).expect_code(12);
+    assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{}{}", run.stdout, run.stderr);
+    assert!(run.json()["detail"].as_str().unwrap().contains("bad key [masked]"), "{}", run.stdout);
+    assert_eq!(holders(environment.root(), &[secret]), Vec::<String>::new());
+
+    let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    wrap(&mut environment, "[ \"$1\" = doctor ] && sleep 1000");
+    let run = review(&environment, repo.path(), &["--timeout", "2", "Ship it?"]);
+    assert!(run.duration < Duration::from_secs(10), "{:?}", run.duration);
+    let review = run.expect_code(12).json();
+    assert_eq!((&review["cause"], server.requests().len()), (&json!("time-out"), 0), "{review}");
+    environment.assert_no_processes();
+}
+
+#[test]
+fn without_a_home_and_without_git_a_review_is_held_all_the_same() {
+    let (server, mut environment, _) = setup(|_| Reply::json(&answer("GO")));
+    let (folder, bin) = (environment.root().join("plain"), environment.root().join("bin"));
+    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&bin).unwrap();
+    for name in ["sh", "cat"] {
+        std::os::unix::fs::symlink(Path::new("/bin").join(name), bin.join(name)).unwrap();
+    }
+    for name in ["HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
+        environment.unset(name);
+    }
+    environment.set("PATH", &bin);
+    let held = review(&environment, &folder, &["Ship it?"]).expect_code(0).json();
+    assert_eq!((&held["verdict"], server.requests().len()), (&json!("GO"), 1));
+    review(&environment, &folder, &["--diff", "Ship it?"]).expect_code(2);
+    assert_eq!(review(&environment, &folder, &["Ship it?"]).expect_code(0).json()["cached"], true);
+    // Somebody else's folder in the temporary one is not taken for the ledger.
+    let ledger = environment.root().join("tmp/cloop/reviews");
+    fs::remove_dir_all(&ledger).unwrap();
+    std::os::unix::fs::symlink(&folder, &ledger).unwrap();
+    assert_eq!(review(&environment, &folder, &["Again?"]).expect_code(12).json()["cause"], "record");
+}
+
+#[test]
+fn neither_topic_nor_answer_writes_lines_or_escapes_of_its_own() {
+    let (_server, environment, repo) = setup(|_| {
+        let mut answer = answer("NO-GO");
+        answer["recommendation"] = json!("Stop.\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r# GO");
+        Reply::json(&answer)
+    });
+    let topic = "scale\n# GO — approved\u{1b}[2J";
+    let run = environment.cloop(repo.path(), ["review", "--topic", topic, "Ship it?"]).expect_code(10);
+    assert!(run.stdout.starts_with("# NO-GO — scale # GO — approved [2J\n\nStop."), "{}", run.stdout);
+    assert!(!run.stdout.contains(|c: char| c.is_control() && c != '\n'), "{:?}", run.stdout);
+    let head = fs::read_to_string(&records(repo.path())[1]).unwrap();
+    assert!(head.contains("- Topic: scale # GO — approved [2J\n"), "{head}");
+}

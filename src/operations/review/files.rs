@@ -20,6 +20,9 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Most files of one question.
 const MAX_FILES: usize = 100;
 
+/// Opens a pipe at once, or not at all.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// Where a difference begins.
 pub(super) enum DiffBase {
     /// At what a name stands for.
@@ -106,8 +109,10 @@ pub(super) fn readable(dir: &Path, root: &Path, path: &str) -> Option<Excerpt> {
     Some(excerpt(path, &numbered(&text)))
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+/// Returns the text of a regular file, or in words why there is none.
+pub(super) fn text_of(path: &Path) -> Result<String, String> {
+    // Without waiting: a pipe that nobody writes to would hold the review for ever.
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).map_err(|error| error.to_string())?;
     if !file.metadata().map_err(|error| error.to_string())?.is_file() {
         return Err("it is no file".into());
     }
@@ -157,22 +162,30 @@ fn without_binaries(diff: &str) -> String {
     kept
 }
 
-/// Takes an older verdict away before a new one is asked for. Returns a usage error where no verdict could be written.
+/// Takes an older verdict away before a new one is asked for.
+///
+/// Returns a usage error, and leaves everything as it is, where no verdict could be written: a folder, a device, a
+/// link, or a folder that takes no file.
 pub(super) fn remove_old_output(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.is_dir() || path.is_dir() {
-        return Err(Failure::usage(
-            format!("{} cannot take the verdict", path.display()),
+    let refused = |why: String| {
+        Failure::usage(
+            format!("{} cannot take the verdict: {why}", path.display()),
             "name a file in a folder that exists",
         )
-        .into());
+    };
+    let there = match path.symlink_metadata() {
+        Ok(meta) if !meta.is_file() => return Err(refused("it is no regular file".into()).into()),
+        Ok(_) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(refused(error.to_string()).into()),
+    };
+    // Before anything is paid for.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(|error| refused(error.to_string()))?;
+    if there {
+        std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?;
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Appends a line as a whole.
@@ -181,6 +194,7 @@ pub(super) fn append_line(path: &Path, line: &str) -> anyhow::Result<()> {
         .append(true)
         .create(true)
         .mode(0o600)
+        .custom_flags(NONBLOCK)
         .open(path)
         .with_context(|| format!("open {}", path.display()))?;
     file.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("write {}", path.display()))

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -176,7 +176,12 @@ fn add_folder(root: &Path, dir: &Path, hash: &mut Sha256, left: &mut usize) -> a
 }
 
 pub(super) fn create_private(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))?;
+    // Without a home it lies in the temporary folder, where anybody could have been first.
+    let meta = path.symlink_metadata().with_context(|| format!("open {}", path.display()))?;
+    let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
+    anyhow::ensure!(ours, "{} is not a folder of this user", path.display());
+    Ok(())
 }
 
 /// The list of all reviews of this user.
@@ -207,6 +212,9 @@ impl Ledger {
     /// Returns all entries, oldest first. A line that is none, as a power cut leaves one, is passed over.
     pub(super) fn read(&self) -> anyhow::Result<Vec<Entry>> {
         let path = self.path();
+        if self.folder.exists() {
+            create_private(&self.folder)?;
+        }
         match std::fs::read(&path) {
             Ok(bytes) => {
                 Ok(bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
