@@ -281,7 +281,7 @@ fn budget_over(state: &State, now: Timestamp) -> Option<Effect> {
 /// Returns the time kept back for the final proof: the checks once fresh and once with the seed's tests, in
 /// milliseconds.
 pub fn proof_reserve_ms(state: &State) -> u64 {
-    state.baseline.as_ref().map_or(0, |baseline| 2 * baseline.duration_ms)
+    state.baseline.as_ref().map_or(0, |baseline| baseline.duration_ms.saturating_mul(2))
 }
 
 /// Returns the time left for calls and trials, in milliseconds.
@@ -487,7 +487,7 @@ fn ranking_candidates(iteration: &Iteration, ids: &[String]) -> Vec<ranking::Can
                 Some(Prepared::Ready { flags, matches, added, removed, .. }) => (
                     flags.iter().any(|flag| flag.code == Code::SpecialCasesTests),
                     matches.iter().any(|hunk| hunk.how.is_loose()),
-                    added + removed,
+                    added.saturating_add(*removed),
                 ),
                 _ => (false, false, 0),
             };

@@ -382,7 +382,7 @@ impl State {
     /// Returns the wall clock used by workers at `now`, in milliseconds.
     pub fn time_used_ms(&self, now: Timestamp) -> u64 {
         let running = self.worker_since.map_or(0, |_| millis_between(self.updated_at, now));
-        self.used.time_ms + running
+        self.used.time_ms.saturating_add(running)
     }
 
     /// Returns the iterations that count as rounds of the loop (a closing evaluation is none).

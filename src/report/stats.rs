@@ -97,7 +97,7 @@ pub fn stats_report(states: &[State], unreadable: u32) -> StatsReport {
         proposals,
         calls: states.iter().map(|state| state.used.calls).sum(),
         tokens,
-        time_ms: states.iter().map(|state| state.used.time_ms).sum(),
+        time_ms: states.iter().fold(0, |sum, state| sum.saturating_add(state.used.time_ms)),
     }
 }
 

@@ -231,7 +231,7 @@ pub(crate) fn budget_line(report: &StatusReport) -> String {
         budget.time_ms.max.map_or("no limit".to_owned(), duration),
         budget.calls.used,
         max(budget.calls.max),
-        count(budget.tokens.input + budget.tokens.output),
+        count(budget.tokens.input.saturating_add(budget.tokens.output)),
     )
 }
 

@@ -384,6 +384,10 @@ fn journals_whose_events_come_in_any_order_are_folded() {
             let now = Timestamp::from_second(1_800_000_000).unwrap();
             let _ = decide(&state, now);
             let _ = report::status_text(&report::status_report(&state, true, now));
+            let _ = (
+                report::stats_report(&[state.clone(), state.clone()], 0),
+                loop_companion::engine::proof_reserve_ms(&state),
+            );
         }
     }
 }
