@@ -98,12 +98,15 @@ pub fn start_approved(
 }
 
 /// Starts a plan.
+///
+/// Returns a usage error if it follows settings of the repository that nobody has agreed to.
 pub fn start(
     session: &Session,
     report: PlanReport,
     codex: &CodexReport,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Ended> {
+    super::confirmed(&report)?;
     let repository = session.repository()?;
     run_plan(session, &repository, report.plan, codex, observer)
 }
