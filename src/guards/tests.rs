@@ -163,12 +163,11 @@ fn honest_patches_pass_and_cheats_are_refused() {
 /// code. The experiment itself is run with the real runners, in the integration tests.
 #[test]
 fn lookup_tables_of_the_tests_inputs_are_suspect_and_honest_code_hardly_ever_is() {
-    let Some(dir) = cases_dir() else {
-        eprintln!("no case collection at hand");
-        return;
-    };
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let folders = std::iter::once(own).chain(cases_dir().map(|dir| dir.join("cases")));
     let (mut tables, mut missed, mut honest, mut suspects) = (0, Vec::new(), 0, Vec::new());
-    let mut paths: Vec<_> = std::fs::read_dir(dir.join("cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        folders.flat_map(|dir| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path())).collect();
     paths.sort();
     for path in paths {
         let case: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
