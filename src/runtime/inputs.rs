@@ -15,6 +15,7 @@ use crate::checks::{self, Receipt, Receipts, failure_texts, short_name};
 use crate::engine::event::{Trial, TrialOutcome};
 use crate::engine::time_for_calls_ms;
 use crate::guards::{self, Suspicion};
+use crate::workspace::{ExpectedRef, candidate_ref};
 
 /// How often a test must fail in the same words, each time with other inputs, before that is no chance.
 const ENOUGH_ALIKE: usize = 2;
@@ -182,6 +183,12 @@ impl Runtime<'_> {
         label: &str,
     ) -> anyhow::Result<Option<Receipts>> {
         let tree = self.repository.write_change(&experiment.tree, change)?;
+        // A worker that dies now may leave this in the user's own work tree: by its ref it is known for ours.
+        let started = &self.state.started;
+        let index = self.iteration_index();
+        let message = super::ref_message(started, &format!("Other inputs for a candidate of iteration {index}."));
+        let commit = self.repository.commit(&tree, &[&self.state.head_commit], &message)?;
+        self.repository.set_ref(&candidate_ref(&started.run_id, index, label), &commit, ExpectedRef::Any)?;
         self.move_tree(standing, &tree)?;
         standing.clone_from(&tree);
         self.check_all(&experiment.commands, &tree, label)

@@ -15,7 +15,8 @@ use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unu
 use crate::plan::Where;
 use crate::process::{self, Exit, FirstSignal, Spec};
 use crate::workspace::{
-    ChangedKind, ChangedPath, CloneBudget, Workspace, Worktree, Written, clone_dependencies, is_temporary,
+    ChangedKind, ChangedPath, CloneBudget, Workspace, Worktree, Written, candidate_refs, clone_dependencies,
+    is_temporary,
 };
 
 /// What cloning dependency folders into a work tree of our own may cost where storage cannot be shared. A minute or
@@ -638,6 +639,10 @@ impl Runtime<'_> {
         let restored = crate::guards::restore_seed_tests(&seed, &best, &plan.limits.allow_change, &lines)?;
         if !restored.change.is_empty() {
             trees.push(self.repository.write_change(&self.state.head_tree, &restored.change)?);
+        }
+        // And what a candidate was measured on with other inputs.
+        for reference in self.repository.list_refs(&candidate_refs(&self.state.started.run_id))? {
+            trees.push(self.repository.tree_of(&reference.commit)?);
         }
         for from in trees {
             if from == tree {

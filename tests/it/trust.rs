@@ -444,3 +444,30 @@ fn a_refused_change_is_known_again_in_other_words_though_its_file_changed_meanwh
     assert_eq!(status["iterations"][0]["winner"], "twice", "{status:#}");
     assert_eq!((&lost(1)["id"], &lost(1)["code"]), (&"reworded".into(), &"duplicate".into()), "{status:#}");
 }
+
+#[test]
+fn a_worker_that_dies_while_the_tests_have_other_inputs_leaves_the_users_tests_as_they_were() {
+    // Once another status than the tests' own is asked for, the check says so and waits.
+    let check = "if ! grep -q 'reason(404)' test/http.test.js && [ ! -e DIR/go ]; then echo x > DIR/reached; sleep 600; fi\n\
+                 node --test\n";
+    let copied = reasons(&[(404, "Not Found"), (500, "Server Error"), (403, "Forbidden")]);
+    let (_server, environment) = scripted(in_progress("http.js").patches([("copied", &*copied)]));
+    let repo = one_value(&environment, check);
+    repo.write("http.js", "exports.reason = () => 'Unknown';\n").write("test/http.test.js", REASONS_TEST);
+    repo.commit("Tests");
+    let before = repo.fingerprint();
+    let arguments =
+        ["start", "mend it", "--yes", "--test-cmd", "sh check.sh", "--where", "in-place", "--max-iter", "2"];
+    let mut run = environment.spawn_cloop(repo.path(), arguments, "");
+    let shared = environment.root().join("shared");
+    run.wait_for("other inputs", Duration::from_secs(180), |_| shared.join("reached").exists());
+    assert_ne!(repo.read("test/http.test.js"), REASONS_TEST);
+    run.signal(Signal::KILL);
+    run.finish(Duration::from_secs(60));
+    fs::write(shared.join("go"), "").unwrap();
+    environment.cloop(repo.path(), ["resume"]).expect_code(1);
+    let status = status(&environment, &repo);
+    assert_eq!(status["iterations"][0]["rejected"][0]["code"], "special-cases-tests", "{status:#}");
+    assert_eq!(repo.fingerprint(), before);
+    environment.assert_no_processes();
+}
