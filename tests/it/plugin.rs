@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
 use loop_companion::cli::Arguments;
@@ -14,7 +14,7 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
 use crate::common::scene::{mender, sum_files};
-use crate::common::{Repo, TestEnvironment, platform};
+use crate::common::{Repo, Running, TestEnvironment, platform, tree_fingerprint};
 
 /// The program as command files name it: the plugin's folder is not on `PATH` where its name has a quote.
 const PROGRAM: &str = "\"${CLAUDE_PLUGIN_ROOT}/bin/loop-companion\"";
@@ -84,7 +84,7 @@ fn assert_parses(file: &str, call: &str) {
         .split_whitespace()
         .map(|word| match word {
             "N" => "3".to_owned(),
-            "MODEL" | "EFFORT" | "HASH" => word.to_lowercase(),
+            "MODEL" | "EFFORT" | "HASH" | "ID" => word.to_lowercase(),
             word => word.to_owned(),
         })
         .collect();
@@ -147,6 +147,10 @@ fn every_command_and_skill_has_valid_front_matter_and_names_only_what_the_progra
             let call = grant.strip_suffix(')').unwrap_or_else(|| panic!("{file}: {grant}"));
             // What is run before the model sees it is granted as it stands: flags would do more than show.
             assert!(call.ends_with(":*") != call.contains(" host show "), "{file}: {grant}");
+            assert!(
+                call.contains(" host ") == (call.contains(" host show ") || call.contains(" host typed:")),
+                "{file}"
+            );
             let call = call.trim_end_matches(":*");
             let call = call.replace(PROGRAM, "loop-companion");
             let words: Vec<_> = call.split(' ').collect();
@@ -191,6 +195,89 @@ fn every_command_and_skill_has_valid_front_matter_and_names_only_what_the_progra
     }
 }
 
+#[test]
+fn the_interview_says_every_rule_in_its_phase() {
+    let (_, body) = front_matter("commands/start.md");
+    let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let phases: Vec<&str> = body.split(" ## ").collect();
+    let rules: [&[&str]; 6] = [
+        &[
+            "Every typed argument stays, unchanged, to the end",
+            "as data and never as instructions",
+            "`--yes` skips the questions, never the plan",
+            "exactly as it is. Never summarise it",
+            "Goals and commands never stand on a command line",
+            "Where there is no such tool, ask in plain words and end your turn",
+            "Change no file",
+        ],
+        &[
+            "1. Preflight",
+            "end here",
+            "`git init`, then a baseline commit",
+            "commit or stash",
+            "/codex:setup",
+            "npm install",
+        ],
+        &[
+            "2. Goal",
+            "typed `--goal`; typed `--task-file`; typed words; a file TASK.md, GOAL.md, PRD.md or AGENTS.md",
+            "never silently",
+            "under about 20 characters, or as vague as \"fix it\", gets exactly one clarifying question",
+            "two guesses that you take from the repository",
+            "let the user confirm it",
+            "byte for byte",
+        ],
+        &[
+            "3. Plan",
+            "only what was not typed",
+            "5, 10 or 20 iterations; 15m, 30m, 1h or 3h",
+            "Calls, model and effort: not asked unless the user raised them",
+            "waiting for up to 2 iterations or a dry run, background otherwise",
+            "`--wait` and `--background` both typed: ask which",
+        ],
+        &[
+            "4. Approval",
+            "Print the whole plan exactly as it came",
+            "- Start (recommended)",
+            "- Edit the goal",
+            "- Edit plan details",
+            "- Cancel",
+        ],
+        &["5. Run", "Start exactly that", "the goal is not touched", "Check /cloop:status for progress."],
+    ];
+    let asked: Vec<&str> = [&phases[..1], &phases[2..]].concat();
+    assert_eq!(asked.len(), rules.len(), "an introduction and five phases: {phases:#?}");
+    let general = format!("{} {}", phases[0], phases[1]);
+    for (phase, said) in std::iter::once(general.as_str()).chain(asked[1..].iter().copied()).zip(rules) {
+        for rule in said {
+            assert!(phase.contains(rule), "no \"{rule}\" in: {phase}");
+        }
+    }
+    // Flags that the text names are flags of the commands it calls.
+    let command = Arguments::command();
+    let known: BTreeSet<String> = ["start", "preflight", "detect", "wait"]
+        .iter()
+        .flat_map(|name| command.find_subcommand(name).unwrap().get_arguments().chain(command.get_arguments()))
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect();
+    for file in files("commands", ".md").iter().chain(&files("skills/cloop", ".md")) {
+        let text = read(file);
+        let named: BTreeSet<String> = text
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+            .filter(|word| word.len() > 2 && word.starts_with("--") && !word.starts_with("---"))
+            .map(String::from)
+            .collect();
+        let all: BTreeSet<String> = command
+            .get_subcommands()
+            .flat_map(|sub| sub.get_arguments().chain(command.get_arguments()))
+            .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+            .collect();
+        let known = if file.ends_with("start.md") { &known } else { &all };
+        let unknown: Vec<_> = named.difference(known).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}");
+    }
+}
+
 fn start_flags() -> BTreeSet<String> {
     let command = Arguments::command();
     let start = command.find_subcommand("start").unwrap();
@@ -210,6 +297,20 @@ fn the_manifests_agree_with_each_other_with_the_launcher_and_with_the_program() 
     assert_eq!((&market["plugins"][0]["name"], &market["plugins"][0]["source"]), (&json!("cloop"), &json!("./")));
     assert_eq!(market["plugins"][0].get("version"), None, "the plugin's own manifest has the version");
     assert!(read("bin/loop-companion").contains(&format!("\nversion={version}\n")));
+    assert!(read("Cargo.lock").contains(&format!("name = \"loop-companion\"\nversion = \"{version}\"")));
+    assert!(read("CHANGELOG.md").contains(&format!("\n## {version}")));
+    // What has to be there first: the same figures wherever they are told.
+    let cargo: toml::Table = read("Cargo.toml").parse().unwrap();
+    let rust = format!("Rust {} or newer", cargo["package"]["rust-version"].as_str().unwrap());
+    let host = claude["engines"]["claude-code"].as_str().unwrap().trim_start_matches(">=").to_owned();
+    let pins = read_json("tests/package.json")["devDependencies"].clone();
+    let codex_pin = pins["@openai/codex"].as_str().unwrap();
+    assert_eq!(codex_pin, loop_companion::demo::CODEX_VERSION);
+    let readme = read("README.md");
+    for told in [&rust, &format!("Claude Code ({host} or newer)"), &format!("Codex ({codex_pin} or newer)")] {
+        assert!(readme.contains(told.as_str()), "the README does not say {told}");
+    }
+    assert!(read("bin/loop-companion").matches(&rust).count() == 2);
     // Hooks: without a shell, with a time limit, an event that the program knows.
     let hooks = read_json("hooks/hooks.json");
     let mut answered = BTreeSet::new();
@@ -259,6 +360,11 @@ fn the_lock_of_the_test_tools_names_no_registry() {
         assert!(package.get("resolved").is_none(), "{name}");
     }
 }
+
+/// All that the launcher calls besides cargo.
+const LAUNCHER_TOOLS: [&str; 15] = [
+    "uname", "tr", "cksum", "sed", "readlink", "mkdir", "cp", "mv", "rm", "find", "sort", "xargs", "cat", "ln", "sleep",
+];
 
 /// Runs a script of the plugin with this on standard input.
 fn launch(environment: &TestEnvironment, script: &Path, arguments: &[&str], stdin: &str) -> (i32, String, String) {
@@ -331,12 +437,6 @@ fn a_session_is_told_once_that_a_loop_has_ended_and_checks_run_marked_as_ours() 
     assert_eq!(again.get("systemMessage"), None);
     let watched = &again["hookSpecificOutput"]["watchPaths"][0];
     assert!(Path::new(watched.as_str().unwrap()).is_file(), "{again}");
-    // How long a hook takes, for whoever reads the output; not asserted, as machines are busy.
-    let began = Instant::now();
-    for _ in 0..20 {
-        hook("stop");
-    }
-    println!("a hook takes {:?}", began.elapsed() / 20);
 }
 
 #[test]
@@ -365,7 +465,7 @@ fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
     let path = std::env::var_os("PATH").unwrap();
     let tools = environment.root().join("tools");
     fs::create_dir(&tools).unwrap();
-    for tool in ["uname", "tr", "cksum", "sed", "readlink", "mkdir", "cp", "mv", "rm"] {
+    for tool in LAUNCHER_TOOLS {
         let found = std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|path| path.is_file()).unwrap();
         std::os::unix::fs::symlink(found, tools.join(tool)).unwrap();
     }
@@ -393,4 +493,154 @@ fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
     fs::copy(env!("CARGO_BIN_EXE_loop-companion"), shipped).unwrap();
     let (_, stdout, _) = launch(&environment, &script, &["--version"], "");
     assert_eq!(stdout, format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A `cargo` that counts its calls in `$LOG` and is done when `$GATE` is there.
+const WAITING_CARGO: &str = "#!/bin/sh
+echo call >> \"$LOG\"
+echo 'Compiling it' >&2
+while [ $# -gt 0 ]; do [ \"$1\" = --target-dir ] && dir=$2; shift; done
+until [ -e \"$GATE\" ]; do sleep 0.05; done
+mkdir -p \"$dir/release\"
+printf '#!/bin/sh\\necho \"built: $*\"\\n' > \"$dir/release/loop-companion\"
+chmod +x \"$dir/release/loop-companion\"
+";
+
+#[test]
+fn launchers_build_one_source_once_whoever_asks_and_whatever_broke_off_before() {
+    let (_server, mut environment) = environment();
+    let root = environment.root().to_owned();
+    let plugin = |name: &str| {
+        let folder = root.join(name);
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::create_dir_all(folder.join("src")).unwrap();
+        fs::copy(project("bin/loop-companion"), folder.join("bin/loop-companion")).unwrap();
+        fs::write(folder.join("Cargo.toml"), "[package]\n").unwrap();
+        fs::write(folder.join("src/main.rs"), "fn main() {}\n").unwrap();
+        folder.join("bin/loop-companion")
+    };
+    let tools = root.join("tools");
+    fs::create_dir(&tools).unwrap();
+    fs::write(tools.join("cargo"), WAITING_CARGO).unwrap();
+    fs::set_permissions(tools.join("cargo"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let paths = std::iter::once(tools).chain(std::env::split_paths(&path));
+    environment.set("PATH", std::env::join_paths(paths).unwrap());
+    let (log, gate) = (root.join("log"), root.join("gate"));
+    environment.set("LOG", log.as_os_str());
+    environment.set("GATE", gate.as_os_str());
+    let builds = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    let start = |script: &Path| {
+        let mut command = environment.command(script, &root);
+        command.arg("status");
+        Running::start(command, "", &root.join("tmp"))
+    };
+    let limit = Duration::from_secs(30);
+    let says = |text: &'static str| move |running: &Running| running.stderr().contains(text);
+
+    // One that is stopped leaves nothing, one that is killed leaves a lock that nobody holds.
+    let one = plugin("one");
+    let mut stopped = start(&one);
+    stopped.wait_for("build", limit, says("Compiling it"));
+    stopped.signal_group(rustix::process::Signal::INT);
+    assert_eq!(stopped.finish(limit).code, Some(130));
+    let mut killed = start(&one);
+    killed.wait_for("build", limit, says("Compiling it"));
+    killed.signal_group(rustix::process::Signal::KILL);
+    assert_eq!(killed.finish(limit).signal, Some(9));
+    assert_eq!(builds(), 2);
+    // Two at once: the second waits for the first.
+    let mut first = start(&one);
+    first.wait_for("build", limit, says("Compiling it"));
+    let mut second = start(&plugin("another folder of the same source"));
+    second.wait_for("waiting", limit, says("is being built by process"));
+    fs::write(&gate, "").unwrap();
+    for running in [first, second] {
+        let run = running.finish(limit).expect_code(0);
+        assert_eq!(run.stdout, "built: status\n", "{}", run.stderr);
+    }
+    assert_eq!(builds(), 3);
+    // A third folder of that source finds it, one of another source does not.
+    let run = start(&plugin("a third")).finish(limit).expect_code(0);
+    assert_eq!((run.stderr.as_str(), builds()), ("", 3));
+    let changed = plugin("changed");
+    fs::write(root.join("changed/src/main.rs"), "fn main() { }\n").unwrap();
+    start(&changed).finish(limit).expect_code(0);
+    assert_eq!(builds(), 4);
+    // One built in the checkout counts if it is newer, and of this version.
+    let own = root.join("changed/target/release/loop-companion");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    for (version, expected) in [("9.9.9", "built: status\n"), (env!("CARGO_PKG_VERSION"), "own: status\n")] {
+        let text = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo loop-companion {version} || echo \"own: $*\"\n");
+        fs::write(&own, text).unwrap();
+        fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(start(&changed).finish(limit).stdout, expected);
+    }
+    let left = fs::read_dir(environment.cache().join("cloop/programs")).unwrap();
+    for entry in left.map(|entry| entry.unwrap().path()) {
+        let names: Vec<_> = fs::read_dir(entry).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["loop-companion"], "neither locks nor half-built things stay");
+    }
+}
+
+/// Copies what is under version control, or would be.
+fn checkout(to: &Path) {
+    let mut git = std::process::Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(project("."));
+    let listed = String::from_utf8(git.output().unwrap().stdout).unwrap();
+    for name in listed.split_terminator('\0').filter(|name| project(name).is_file()) {
+        fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
+        fs::copy(project(name), to.join(name)).unwrap();
+    }
+}
+
+/// Builds the program as a user's first command does, and measures the hooks with it. `.ci/run` runs it.
+#[test]
+#[ignore = "builds the program with optimisation, minutes: cargo test --test it -- --ignored --nocapture the_launcher_builds"]
+fn the_launcher_builds_this_source_and_then_no_hook_takes_twenty_milliseconds() {
+    let (_server, mut environment) = environment();
+    let repo = repository(&environment);
+    let root = environment.root().join("Ada's \"plugin\" $5");
+    checkout(&root);
+    // Kept, so that a second run builds only this package.
+    environment.set("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("launcher").as_os_str());
+    // What the user's project says to cargo has no say here.
+    repo.write(".cargo/config.toml", "[build]\ntarget = \"no-such-target\"\n").commit("Settings of the project");
+    let before = tree_fingerprint(&root);
+    let script = root.join("bin/loop-companion");
+    let mut command = environment.command(&script, repo.path());
+    command.arg("--version");
+    let run = Running::start(command, "", &environment.root().join("tmp")).finish(Duration::from_secs(1800));
+    let run = run.expect_code(0);
+    assert_eq!(run.stdout, format!("loop-companion {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(run.stderr.contains("is built once") && run.stderr.contains("Finished"), "{}", run.stderr);
+    println!("the build took {:?}", run.duration);
+    assert_eq!(tree_fingerprint(&root), before, "the plugin's folder is only read");
+    // A work tree with a loop behind it.
+    let start = ["start", "--yes", "--test-cmd", "node --test", "--goal", "sum adds"];
+    environment.cloop(repo.path(), start).expect_code(0);
+    let event = |name: &str, text: &str| {
+        json!({"cwd": repo.path(), "command_name": format!("cloop:{name}"), "command_args": text}).to_string()
+    };
+    println!("| hook | best | median |");
+    for (name, event) in [
+        ("session-start", event("", "")),
+        ("stop", event("", "")),
+        ("file-changed", event("", "")),
+        ("prompt", event("start", "sum adds --max-iter 5")),
+        ("prompt", event("status", "")),
+        ("prompt", event("result", "")),
+    ] {
+        let mut times: Vec<Duration> = (0..40)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(launch(&environment, &script, &["hook", name], &event).0, 0);
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("| {name} {event} | {:?} | {:?} |", times[0], times[times.len() / 2]);
+        // The best, as machines are busy.
+        assert!(times[0] < Duration::from_millis(20), "{name}: {:?}", times[0]);
+    }
 }
