@@ -92,6 +92,27 @@ fn without_hooks_the_command_files_answer_and_typed_text_still_runs_nothing() {
         assert!(requests[before].user_text().contains(expected), "{name}: {}", requests[before].user_text());
         assert!(!marker.exists(), "{name} in mode {mode} ran what was typed");
     }
+    // The interview without an id: the model passes on the text itself.
+    let folder = claude.plugin.clone();
+    let goal = text.replace('\\', "\\x5C");
+    claude.model.play(move |request| match request.is_result() {
+        true => Turn::Text(request.newest()),
+        false => Turn::bash(&format!(
+            "\"{}\" start --plan --json --args-stdin <<'CLOOP_OTHER'\ngoal = \"\"\"\n{goal}\"\"\"\ntest-cmd = 'node \
+             --test'\nCLOOP_OTHER",
+            folder.join("bin/loop-companion").display()
+        )),
+    });
+    for mode in ["default", "acceptEdits", "bypassPermissions"] {
+        let typed = format!("/cloop:start {text}");
+        let document =
+            claude.prompt(repo.path(), &typed, &["--plugin-dir", plugin, "--settings", off, "--permission-mode", mode]);
+        assert_eq!(document["permission_denials"], json!([]), "{mode}: {document:#}");
+        let result = document["result"].as_str().unwrap();
+        let plan: Value = serde_json::from_str(result).unwrap_or_else(|error| panic!("{mode}: {error} in {result}"));
+        assert_eq!(plan["plan"]["goal"].as_str(), Some(text.as_str()), "{mode}");
+        assert!(!marker.exists(), "start in mode {mode} ran what was typed");
+    }
 }
 
 /// The id that stands for what was typed, as the hook tells it to the model.
@@ -256,6 +277,11 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     assert_eq!(document["permission_denials"], json!([]), "{document:#}");
     let said = document["result"].as_str().unwrap();
     assert!(said.contains("runs on its own") && said.ends_with("Check /cloop:status for progress."), "{said}");
+    // A session that begins now is told so.
+    let event = json!({ "cwd": repo.path() }).to_string();
+    let hook = claude.environment.spawn_cloop(repo.path(), ["hook", "session-start"], &event);
+    let line = hook.finish(std::time::Duration::from_secs(60)).json()["systemMessage"].clone();
+    assert!(line.as_str().unwrap().starts_with("CodexLoop: a loop runs, iteration "), "{line}");
     // Seen from Codex, through the server of the plugin.
     let run = claude.environment.codex(repo.path(), ["--ephemeral", "-s", "read-only"], "Watch the loop.");
     let run = run.expect_code(0);

@@ -278,6 +278,33 @@ fn the_interview_says_every_rule_in_its_phase() {
     }
 }
 
+#[test]
+fn every_call_that_the_pages_show_names_a_command_and_flags_that_exist() {
+    let command = Arguments::command();
+    let mut seen = 0;
+    for page in ["README.md", "docs/reference.md", "docs/reviews.md", "ARCHITECTURE.md", "AGENTS.md"] {
+        for call in calls(&read(page)) {
+            let call = call.split(" #").next().unwrap();
+            let words: Vec<&str> = call.split_whitespace().skip(1).collect();
+            if words[0].starts_with('-') {
+                continue;
+            }
+            let sub = command.find_subcommand(words[0]);
+            let sub = sub.unwrap_or_else(|| panic!("{page}: `{call}`: there is no {}", words[0]));
+            let named = words.iter().filter_map(|word| word.strip_prefix("--")).filter(|name| !name.is_empty());
+            for name in named.map(|name| name.split('=').next().unwrap()) {
+                let mut all = sub
+                    .get_arguments()
+                    .chain(command.get_arguments())
+                    .chain(sub.get_subcommands().flat_map(clap::Command::get_arguments));
+                assert!(all.any(|argument| argument.get_long() == Some(name)), "{page}: `{call}`: --{name}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} calls");
+}
+
 fn start_flags() -> BTreeSet<String> {
     let command = Arguments::command();
     let start = command.find_subcommand("start").unwrap();
@@ -442,6 +469,8 @@ fn a_session_is_told_once_that_a_loop_has_ended_and_checks_run_marked_as_ours() 
 #[test]
 fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
     let (_server, mut environment) = environment();
+    let installed = environment.root().join("installed");
+    environment.set("CARGO_INSTALL_ROOT", installed.as_os_str());
     let root = environment.root().join("a plugin's \"folder\"");
     fs::create_dir_all(root.join("bin")).unwrap();
     for name in ["bin/loop-companion", "bin/cloop"] {
@@ -460,6 +489,30 @@ fn the_launcher_finds_the_program_of_its_version_and_says_how_to_get_it() {
     assert!(code == 70 && stderr.contains("cargo install"), "{code} {stderr}");
     let (code, stdout, _) = launch(&environment, &script, &["host", "show", "status"], "");
     assert!(code == 0 && stdout.contains("cargo install"), "a command file shows it: {code} {stdout}");
+    // One that the user installed: of this version it is taken, also where nothing can be kept.
+    let own = installed.join("bin/loop-companion");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    let put = |version: &str| {
+        let text =
+            format!("#!/bin/sh\n[ \"$1\" = --version ] && echo loop-companion {version} || echo \"installed: $*\"\n");
+        fs::write(&own, text).unwrap();
+        fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    put("9.9.9");
+    assert_eq!(launch(&environment, &script, &["hook", "prompt"], "{}").1, "");
+    put(env!("CARGO_PKG_VERSION"));
+    let cache = environment.cache();
+    environment.set("XDG_CACHE_HOME", "/proc/nowhere");
+    assert_eq!(launch(&environment, &script, &["mcp"], ""), (0, "installed: mcp\n".into(), String::new()));
+    environment.set("XDG_CACHE_HOME", cache.as_os_str());
+    assert_eq!(launch(&environment, &script, &["hook", "prompt"], "{}").1, "installed: hook prompt\n");
+    fs::remove_file(&own).unwrap();
+    assert_eq!(launch(&environment, &script, &["status"], "").1, "installed: status\n", "it was kept");
+    // Within a loop no hook is answered by anything.
+    environment.set("CLOOP_WORKER", "1");
+    assert_eq!(launch(&environment, &script, &["hook", "session-start"], "{}"), (0, String::new(), String::new()));
+    environment.unset("CLOOP_WORKER");
+    fs::remove_dir_all(cache.join("cloop")).unwrap();
     // With the source, but without cargo.
     fs::write(root.join("Cargo.toml"), "").unwrap();
     let path = std::env::var_os("PATH").unwrap();
@@ -510,6 +563,7 @@ chmod +x \"$dir/release/loop-companion\"
 fn launchers_build_one_source_once_whoever_asks_and_whatever_broke_off_before() {
     let (_server, mut environment) = environment();
     let root = environment.root().to_owned();
+    environment.set("CARGO_INSTALL_ROOT", root.join("installed").as_os_str());
     let plugin = |name: &str| {
         let folder = root.join(name);
         fs::create_dir_all(folder.join("bin")).unwrap();
@@ -601,6 +655,7 @@ fn the_launcher_builds_this_source_and_then_no_hook_takes_twenty_milliseconds() 
     let (_server, mut environment) = environment();
     let repo = repository(&environment);
     let root = environment.root().join("Ada's \"plugin\" $5");
+    environment.set("CARGO_INSTALL_ROOT", environment.root().join("installed").as_os_str());
     checkout(&root);
     // Kept, so that a second run builds only this package.
     environment.set("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("launcher").as_os_str());

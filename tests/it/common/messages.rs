@@ -98,7 +98,7 @@ pub(crate) type Step = Box<dyn Fn(&TurnRequest) -> Turn + Send + Sync>;
 type Model = Box<dyn Fn(&TurnRequest) -> Turn + Send + Sync>;
 
 struct Shared {
-    model: Model,
+    model: Mutex<Arc<Model>>,
     requests: Mutex<Vec<TurnRequest>>,
     over: AtomicBool,
 }
@@ -114,8 +114,11 @@ impl MessagesServer {
     pub(crate) fn start(model: impl Fn(&TurnRequest) -> Turn + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared =
-            Arc::new(Shared { model: Box::new(model), requests: Mutex::default(), over: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            model: Mutex::new(Arc::new(Box::new(model))),
+            requests: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -142,6 +145,11 @@ impl MessagesServer {
     /// The address that Claude Code is given.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Goes on with another model.
+    pub(crate) fn play(&self, model: impl Fn(&TurnRequest) -> Turn + Send + Sync + 'static) {
+        *self.shared.model.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Box::new(model));
     }
 
     /// The turns asked for so far.
@@ -189,7 +197,8 @@ fn serve(shared: &Shared, stream: &TcpStream) -> std::io::Result<()> {
                     requests.push(request.clone());
                     request
                 };
-                (shared.model)(&request)
+                let model = Arc::clone(&shared.model.lock().unwrap_or_else(PoisonError::into_inner));
+                model(&request)
             } else {
                 Turn::Text("ok".into())
             };
