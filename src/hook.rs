@@ -162,15 +162,7 @@ fn start(text: &str) -> Result<Value, String> {
         object.insert("dry-run".into(), true.into());
     }
     object.insert("task-file".into(), json!(start.task_file));
-    fn set(value: &Value) -> bool {
-        match value {
-            Value::Null => false,
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(members) => members.values().any(set),
-            _ => true,
-        }
-    }
-    object.retain(|_, value| set(value));
+    object.retain(|_, value| is_set(value));
     for (name, typed) in [("yes", start.yes), ("plan", start.plan), ("json", json)] {
         if typed {
             flags.insert(name.into(), true.into());
@@ -180,6 +172,16 @@ fn start(text: &str) -> Result<Value, String> {
         flags.insert("approved".into(), json!(hash));
     }
     Ok(json!({ "args": object, "flags": flags }))
+}
+
+/// Whether an option says anything.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => members.values().any(is_set),
+        _ => true,
+    }
 }
 
 /// The words of a review, or what is wrong with them.

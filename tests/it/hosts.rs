@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use loop_companion::scripted::{Gate, Reply, ScriptedServer};
+use loop_companion::scripted::{Gate, ModelRequest, Reply, ScriptedServer};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
@@ -95,13 +95,15 @@ fn without_hooks_the_command_files_answer_and_typed_text_still_runs_nothing() {
     // The interview without an id: the model passes on the text itself.
     let folder = claude.plugin.clone();
     let goal = text.replace('\\', "\\x5C");
-    claude.model.play(move |request| match request.is_result() {
-        true => Turn::Text(request.newest()),
-        false => Turn::bash(&format!(
+    claude.model.play(move |request| {
+        if request.is_result() {
+            return Turn::Text(request.newest());
+        }
+        Turn::bash(&format!(
             "\"{}\" start --plan --json --args-stdin <<'CLOOP_OTHER'\ngoal = \"\"\"\n{goal}\"\"\"\ntest-cmd = 'node \
              --test'\nCLOOP_OTHER",
             folder.join("bin/loop-companion").display()
-        )),
+        ))
     });
     for mode in ["default", "acceptEdits", "bypassPermissions"] {
         let typed = format!("/cloop:start {text}");
@@ -285,7 +287,7 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     // Seen from Codex, through the server of the plugin.
     let run = claude.environment.codex(repo.path(), ["--ephemeral", "-s", "read-only"], "Watch the loop.");
     let run = run.expect_code(0);
-    let seen = server.requests().iter().flat_map(|request| request.function_outputs()).collect::<String>();
+    let seen = server.requests().iter().flat_map(ModelRequest::function_outputs).collect::<String>();
     assert!(seen.contains("running") && seen.contains("sum adds its two arguments"), "{seen}\n{}", run.stdout);
     gate.release();
     claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]).expect_code(0);
@@ -331,9 +333,12 @@ fn an_interview_that_cannot_go_on_says_what_to_do() {
     let folder = environment.root().join("no repository");
     std::fs::create_dir(&folder).unwrap();
     let program = Claude::folder(&environment).join("bin/loop-companion").display().to_string();
-    let model = MessagesServer::start(move |request| match request.is_result() {
-        true => Turn::Text(request.newest()),
-        false => Turn::bash(&format!("\"{program}\" preflight --json")),
+    let model = MessagesServer::start(move |request| {
+        if request.is_result() {
+            Turn::Text(request.newest())
+        } else {
+            Turn::bash(&format!("\"{program}\" preflight --json"))
+        }
     });
     let mut claude = Claude::new(environment, model);
     let plugin = claude.plugin.to_str().unwrap().to_owned();
