@@ -9,6 +9,7 @@
 
 mod cases;
 mod fingerprint;
+mod layout;
 mod lex;
 mod lookup;
 mod restore;

@@ -29,12 +29,16 @@ impl<'a> Side<'a> {
 
     /// Returns the test code that belongs to no single test, line by line.
     pub(super) fn skeleton(&self) -> Vec<(String, u32)> {
+        lex::lines(&self.shared())
+    }
+
+    /// Returns the tokens of the test code that belongs to no single test.
+    pub(super) fn shared(&self) -> Vec<Token<'a>> {
         let mut outside = self.region.clone();
         for case in &self.cases {
             outside[case.first..case.end].fill(false);
         }
-        let kept: Vec<Token<'a>> = self.tokens.iter().zip(outside).filter(|(_, on)| *on).map(|(t, _)| *t).collect();
-        lex::lines(&kept)
+        self.tokens.iter().zip(outside).filter(|(_, on)| *on).map(|(t, _)| *t).collect()
     }
 
     /// Says whether nothing in this version is a test.

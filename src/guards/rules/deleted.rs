@@ -1,6 +1,6 @@
 //! Tests, and rows of test data, that are gone: deleted, emptied, renamed, commented out, replaced by a later one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cases::Case;
 use super::super::lex::Lang;
@@ -46,7 +46,44 @@ fn keeps_every_test(view: &View<'_>) -> bool {
         && view.old.skeleton().iter().all(|(line, _)| shared.iter().any(|(other, _)| other == line))
 }
 
+/// Whether every row, record or snapshot of test data stands as it did, whatever was added or laid out anew.
+fn keeps_records(path: &str, old: &str, new: &str) -> bool {
+    let extension = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let within = |old: &[&str], new: &[&str]| {
+        let mut rest = new.iter();
+        old.iter().all(|line| rest.any(|other| other == line))
+    };
+    let lines = |text| str::lines(text).map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let (before, after) = (lines(old), lines(new));
+    match extension.as_str() {
+        "json" => {
+            let read = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+            let (Some(was), Some(is)) = (read(old), read(new)) else { return false };
+            let (Some(was_rows), Some(is_rows)) = (was.as_array(), is.as_array()) else { return was == is };
+            let mut rest = is_rows.iter();
+            was_rows.iter().all(|row| rest.any(|other| other == row))
+        }
+        "csv" | "tsv" => {
+            let cells = |line: &&str| line.matches(if extension == "csv" { ',' } else { '\t' }).count();
+            let width = before.first().map(cells);
+            width.is_some_and(|width| width > 0)
+                && before.first() == after.first()
+                && after.iter().all(|line| Some(cells(line)) == width)
+                && within(&before, &after)
+        }
+        "snap" => {
+            let names = after.iter().filter(|line| line.starts_with("exports[")).collect::<Vec<_>>();
+            let unique: BTreeSet<_> = names.iter().map(|line| line.split("] =").next()).collect();
+            unique.len() == names.len() && within(&before, &after)
+        }
+        _ => false,
+    }
+}
+
 fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
+    if keeps_records(view.path, view.old.text, view.new.text) {
+        return;
+    }
     let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
     let (before, after) = (lines(view.old.text), lines(view.new.text));
     let gone = view
@@ -142,6 +179,20 @@ mod tests {
             codes("src/lib.rs", rust, &rust.replace("#[test]", "#[allow(dead_code)]"))
                 .contains(&"deletes-test".to_string())
         );
+    }
+
+    #[test]
+    fn more_data_and_another_layout_of_it_are_free() {
+        let json = r#"[{"a": 1}, {"a": 2}]"#;
+        assert!(codes("fixtures/a.json", json, "[\n  {\"a\": 1},\n  {\"a\": 2},\n  {\"a\": 3}\n]\n").is_empty());
+        assert!(!codes("fixtures/a.json", json, r#"[{"a": 2}, {"a": 1}]"#).is_empty());
+        assert!(!codes("fixtures/a.json", r#"{"a": 1}"#, r#"{"a": 1, "b": 2}"#).is_empty());
+        assert!(codes("tests/data/a.csv", "n,m\n1,2\n", "n,m\n0,0\n1,2\n").is_empty());
+        assert!(!codes("tests/data/a.csv", "n,m\n1,2\n", "m,n\n1,2\n").is_empty());
+        assert!(!codes("tests/data/in.txt", "1\n2\n", "1\n2\n3\n").is_empty());
+        let snap = "exports[`a 1`] = `1`;\n";
+        assert!(codes("__snapshots__/a.snap", snap, &format!("{snap}\nexports[`b 1`] = `2`;\n")).is_empty());
+        assert!(!codes("__snapshots__/a.snap", snap, &format!("{snap}\nexports[`a 1`] = `2`;\n")).is_empty());
     }
 
     #[test]

@@ -344,7 +344,11 @@ fn hooks(view: &View<'_>, report: &mut Report) {
                 });
                 let dropped = pattern.contains("excepthook")
                     || tokens[at..end].iter().any(|t| matches!(t.value(), "uncaughtException" | "unhandledRejection"));
-                if ends {
+                // A program that ends when it is told to: the tests do not interrupt it.
+                let told = tokens[at..end].iter().any(|t| matches!(t.value(), "SIGINT" | "SIGTERM" | "SIGHUP" | "INT" | "TERM"));
+                if ends && told && place(view, at) == Place::Entry {
+                    report.flag(Code::EarlyExit, view.path, view.line(at), "a signal ends the program");
+                } else if ends {
                     report.refuse(
                         Code::EarlyExit,
                         view.path,

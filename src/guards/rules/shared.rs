@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::layout::{self, Around, Layout};
 use super::super::lex::{self, Lang};
 use super::super::role::Role;
 use super::super::view::{Scene, View};
@@ -91,11 +92,18 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             continue;
         }
         take_over(view, report);
-        if view.has_old_tests() && view.in_seed {
+        if view.has_old_tests() && view.in_seed && layout_of(view) == Layout::Other {
             rebound(view, report);
             compare(view, scene, report);
         }
     }
+}
+
+/// Tells what changed in the test code that belongs to no single test.
+fn layout_of(view: &View<'_>) -> Layout {
+    let asserted = assertions(view.lang, &view.old.tokens);
+    let around = Around { lang: view.lang, tokens: &view.old.tokens, asserted: &asserted };
+    layout::compare(&view.old.shared(), &view.new.shared(), &around)
 }
 
 fn take_over(view: &View<'_>, report: &mut Report) {

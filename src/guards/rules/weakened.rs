@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::cases::Case;
+use super::super::layout::{self, Around, Layout};
 use super::super::lex::{self, Kind, Lang, Token, close_of};
 use super::super::role::Role;
 use super::super::view::{Scene, View};
@@ -23,11 +24,19 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
                     format!("the test `{}` now stands inside something that decides whether it runs", old.name);
                 report.refuse(Code::WeakensTest, view.path, new.line, reason);
             }
-            if old.text(&view.old.tokens) != new.text(&view.new.tokens) || moved_indent(view, old, new) {
+            let same = old.text(&view.old.tokens) == new.text(&view.new.tokens) && !moved_indent(view, old, new);
+            if !same && layout_of(view, old, new) == Layout::Other {
                 compare(view, old, new, scene, report);
             }
         }
     }
+}
+
+/// Tells what in a test changed: its layout, the rows it is made for, or more.
+fn layout_of(view: &View<'_>, old: &Case, new: &Case) -> Layout {
+    let (old, new) = (&view.old.tokens[old.first..old.end], &view.new.tokens[new.first..new.end]);
+    let asserted = assertions(view.lang, old);
+    layout::compare(old, new, &Around { lang: view.lang, tokens: &view.old.tokens, asserted: &asserted })
 }
 
 /// How deep a test stands in blocks.
