@@ -8,7 +8,7 @@ use super::cases::cfg_test_items;
 use super::lex::{self, Lang, Token};
 use super::role::{Role, is_lock, test_role};
 use super::sections::{self, Merged};
-use super::view::check_scripts;
+use super::view::{check_scripts, is_below, test_folders};
 use super::{AllowChange, glob_set};
 use crate::change::{Change, FileChange, FileVersion, Tree};
 
@@ -33,6 +33,7 @@ pub fn restore_seed_tests(
 ) -> anyhow::Result<Restoration> {
     let allowed = glob_set(allow_change.iter().map(|allow| allow.glob.as_str()));
     let scripts = check_scripts(commands, seed.paths());
+    let folders = test_folders(seed, &scripts);
     let mut out = Restoration::default();
     let mut files = Vec::new();
     let paths: BTreeSet<&String> = seed.paths().iter().chain(current.paths()).collect();
@@ -52,7 +53,8 @@ pub fn restore_seed_tests(
         }
         // What is product by name and cannot hold tests need not be read.
         let named = test_role(path, None);
-        if named == Role::Source && !Lang::of(path, "").is_code() && !scripts.contains(path) {
+        let read_by_tests = named == Role::Source && !Lang::of(path, "").is_code() && is_below(path, &folders);
+        if named == Role::Source && !Lang::of(path, "").is_code() && !scripts.contains(path) && !read_by_tests {
             continue;
         }
         let (was, is) = (read(seed, path)?, read(current, path)?);
@@ -66,6 +68,9 @@ pub fn restore_seed_tests(
         let mut role = test_role(path, Some(if was.is_some() { &old_text } else { &new_text }));
         if role == Role::Source {
             role = test_role(path, Some(&new_text));
+        }
+        if read_by_tests {
+            role = Role::TestData;
         }
         if scripts.contains(path) && matches!(role, Role::Source | Role::Inline) {
             role = Role::CheckConfig;

@@ -2,6 +2,7 @@
 //!
 //! Judges by name first and by content where the name leaves it open; never reads a disk.
 
+use super::cases;
 use super::lex::{self, Lang};
 
 /// What a file is for.
@@ -267,6 +268,9 @@ pub fn test_role(path: &str, content: Option<&str>) -> Role {
         if is_check_script(path) {
             return Role::CheckConfig;
         }
+        if content.is_some_and(|text| is_test_by_content(lang, text)) {
+            return Role::Test;
+        }
         if content.is_some_and(|text| has_inline_tests(lang, text)) {
             return Role::Inline;
         }
@@ -317,6 +321,25 @@ pub(crate) fn is_check_script(path: &str) -> bool {
     }
     let folders: Vec<&str> = path.split('/').rev().skip(1).collect();
     folders.iter().any(|folder| TOOL_DIRS.contains(folder)) || (folders.is_empty() && name.ends_with(".sh"))
+}
+
+/// Test libraries of JavaScript that product code has no use for.
+const TEST_LIBRARIES: [&str; 8] = ["node:test", "vitest", "@jest/globals", "mocha", "ava", "tap", "uvu", "bun:test"];
+
+/// Says whether a file is a test wherever it stands: it loads a test library and holds tests. Runners find such files
+/// where their configuration says.
+fn is_test_by_content(lang: Lang, text: &str) -> bool {
+    if !matches!(lang, Lang::Python | Lang::Js) {
+        return false;
+    }
+    let tokens = lex::tokens(lang, text);
+    let loads = tokens.windows(2).any(|pair| match lang {
+        Lang::Python => pair[0].col == 0 && matches!(pair[0].text, "import" | "from") && pair[1].is("pytest"),
+        _ => {
+            matches!(pair[0].text, "from" | "import" | "(") && pair[1].is_str() && TEST_LIBRARIES.contains(&pair[1].value())
+        }
+    });
+    loads && !cases::cases(lang, &tokens).is_empty()
 }
 
 fn has_inline_tests(lang: Lang, text: &str) -> bool {
@@ -387,6 +410,17 @@ mod tests {
         assert_eq!(test_role("package.json", None), Role::MixedConfig);
         assert_eq!(test_role("App/App.csproj", None), Role::MixedConfig);
         assert_eq!(test_role("docs/guide.md", None), Role::Source);
+    }
+
+    #[test]
+    fn a_file_that_loads_a_test_library_and_holds_tests_is_one() {
+        let py = "import pytest\n\ndef test_a():\n    assert f(1) == 2\n";
+        assert_eq!(test_role("checks/check_a.py", Some(py)), Role::Test);
+        assert_eq!(test_role("checks/a.py", Some("import pytest\n")), Role::Source);
+        assert_eq!(test_role("app/a.py", Some("def test_a():\n    pass\n")), Role::Source);
+        let js = "import { test } from 'node:test';\ntest('a', () => {});\n";
+        assert_eq!(test_role("checks/a.mjs", Some(js)), Role::Test);
+        assert_eq!(test_role("src/a.js", Some("if (/a/.test(x)) {}")), Role::Source);
     }
 
     #[test]

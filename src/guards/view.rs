@@ -6,7 +6,7 @@ use super::cases::{self, Case};
 use super::lex::{self, Lang, Token};
 use super::role::{Role, is_check_script, test_role};
 use super::{Context, glob_set};
-use crate::change::{Change, FileChange};
+use crate::change::{Change, FileChange, Tree};
 
 /// One version of a file, tokenised.
 pub(super) struct Side<'a> {
@@ -72,7 +72,13 @@ impl<'a> View<'a> {
         let lang = Lang::of(path, if file.new.is_some() { new_text } else { old_text });
         let mut role = test_role(path, file.old.as_ref().and_then(|v| v.text()));
         if file.old.is_none() || role == Role::Source {
-            role = test_role(path, file.new.as_ref().and_then(|v| v.text()));
+            let now = test_role(path, file.new.as_ref().and_then(|v| v.text()));
+            // Product code does not become a test by holding one.
+            let posing = role == Role::Source && now == Role::Test && (file.old.is_some() || scene.is_among_product(path));
+            role = if posing { Role::Source } else { now };
+        }
+        if role == Role::Source && !lang.is_code() && is_below(path, &scene.test_folders) {
+            role = Role::TestData;
         }
         if scene.check_scripts.contains(path) && !matches!(role, Role::Test | Role::TestData) {
             role = Role::CheckConfig;
@@ -157,6 +163,8 @@ pub(super) struct Scene<'a> {
     pub(super) views: Vec<View<'a>>,
     /// Scripts that the user's commands run.
     pub(super) check_scripts: BTreeSet<String>,
+    /// Folders whose program code is all tests, beside those known by name.
+    test_folders: BTreeSet<String>,
     allowed: globset::GlobSet,
 }
 
@@ -164,9 +172,22 @@ impl<'a> Scene<'a> {
     pub(super) fn new(change: &'a Change, context: &'a Context<'a>) -> Self {
         let allowed = glob_set(context.allow_change.iter().map(|allow| allow.glob.as_str()));
         let check_scripts = check_scripts(context.commands, context.seed.paths());
-        let mut scene = Self { change, context, views: Vec::new(), check_scripts, allowed };
+        let test_folders = test_folders(context.seed, &check_scripts);
+        let mut scene = Self { change, context, views: Vec::new(), check_scripts, test_folders, allowed };
         scene.views = change.files.iter().map(|file| View::new(file, &scene)).collect();
         scene
+    }
+
+    /// Says whether product code of the seed stands in the folder of `path`.
+    fn is_among_product(&self, path: &str) -> bool {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let beside = self.context.seed.paths().iter().filter(|other| other.rsplit_once('/').map_or("", |(f, _)| f) == folder);
+        beside.take(MOST_TEST_FILES).any(|other| {
+            Lang::of(other, "").is_code() && {
+                let version = self.context.seed.read(other).ok().flatten();
+                test_role(other, version.as_ref().and_then(|v| v.text())) == Role::Source
+            }
+        })
     }
 
     pub(super) fn is_allowed(&self, path: &str) -> bool {
@@ -225,6 +246,43 @@ pub(super) fn words(command: &str) -> Vec<&str> {
         .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | '='))
         .filter(|w| !w.is_empty())
         .collect()
+}
+
+/// Returns the folders of `seed` in which every program is a test or the script of a check, by what it holds: what
+/// else stands there is what they read.
+pub(super) fn test_folders(seed: &dyn Tree, scripts: &BTreeSet<String>) -> BTreeSet<String> {
+    let (mut tests, mut product) = (BTreeSet::new(), BTreeSet::new());
+    let code = seed.paths().iter().filter(|path| Lang::of(path, "").is_code());
+    for path in code.take(MOST_TEST_FILES) {
+        let text = seed.read(path).ok().flatten();
+        let role = test_role(path, text.as_ref().and_then(|version| version.text()));
+        let mut folder = path.as_str();
+        let mut first = true;
+        while let Some((above, _)) = folder.rsplit_once('/') {
+            folder = above;
+            if role == Role::Test || scripts.contains(path) {
+                if first {
+                    tests.insert(folder.to_string());
+                }
+            } else {
+                product.insert(folder.to_string());
+            }
+            first = false;
+        }
+    }
+    &tests - &product
+}
+
+/// Says whether one of `folders` holds `path`, at any depth.
+pub(super) fn is_below(path: &str, folders: &BTreeSet<String>) -> bool {
+    let mut folder = path;
+    while let Some((above, _)) = folder.rsplit_once('/') {
+        folder = above;
+        if folders.contains(folder) {
+            return true;
+        }
+    }
+    false
 }
 
 const INTERPRETERS: [&str; 15] = [
