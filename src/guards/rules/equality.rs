@@ -1,6 +1,6 @@
 //! Values that equal everything: an equality that does not look at what it compares.
 
-use super::super::lex::{self, Lang, Token, close_of};
+use super::super::lex::{self, Kind, Lang, Token, close_of};
 use super::super::role::Role;
 use super::super::view::{Scene, View};
 use super::super::{Code, Report};
@@ -95,7 +95,87 @@ fn equality<'t>(lang: Lang, tokens: &'t [Token<'t>], at: usize) -> Option<&'t [T
     }
 }
 
+/// An equality with values of every type, whatever they are.
+fn with_everything(view: &View<'_>, report: &mut Report) {
+    if view.lang != Lang::Rust {
+        return;
+    }
+    for at in view.grown("PartialEq < *") {
+        let tokens = &view.new.tokens;
+        let header = tokens[..at].iter().rposition(|t| t.is("impl")).filter(|start| {
+            at - start < 30 && tokens[start + 1].is("<") && !tokens[*start..at].iter().any(|t| t.is("{") || t.is(";"))
+        });
+        // `impl<T> PartialEq<T> for A`: nothing can be known of T but what it lets everybody see.
+        let other = tokens[at + 2].text;
+        let named = header.is_some_and(|start| tokens[start + 2..at].iter().any(|t| t.is_word() && t.text == other));
+        if named && tokens.get(at + 3).is_some_and(|t| t.is(">")) {
+            report.refuse(Code::WeakensTest, view.path, view.line(at), "an equality takes values of every type");
+        }
+    }
+}
+
+/// A value of a built-in type whose equality holds for values near it, or for more than the type's own does.
+fn lenient(view: &View<'_>, report: &mut Report) {
+    if view.lang != Lang::Python {
+        return;
+    }
+    let tokens = &view.new.tokens;
+    for (at, token) in tokens.iter().enumerate() {
+        let Some(body) = equality(view.lang, tokens, at) else { continue };
+        if !(view.is_added(at) || body.iter().any(|t| view.added.contains(&t.line))) {
+            continue;
+        }
+        let has = |words: &[&str]| body.iter().any(|t| t.kind != Kind::Str && words.contains(&t.text));
+        // The class it stands in: the nearest header further to the left.
+        let header = tokens[..at].iter().rposition(|t| t.is("class") && t.col < token.col);
+        let bases = header.map_or(&[][..], |start| &tokens[start..close_of(tokens, (start + 2).min(tokens.len()))]);
+        let built_in = bases.iter().skip(2).any(|t| BUILT_IN.contains(&t.text)) && bases.get(2).is_some_and(|t| t.is("("));
+        let near = has(&["abs", "isclose", "round"]) && has(&["<", "<=", ">", ">=", "isclose", "round"]);
+        let more = has(&["or"]) && has(&["not", "True"]) && !has(&["isinstance"]);
+        let typed = body.iter().any(|t| BUILT_IN.contains(&t.text)) && only_asks_type(body);
+        if typed || built_in && (near || more || only_asks_type(body)) {
+            let reason = "a value's equality holds for more than its value";
+            report.refuse(Code::WeakensTest, view.path, view.line(at), reason);
+        }
+    }
+}
+
+const BUILT_IN: [&str; 13] = [
+    "int", "float", "str", "bytes", "object", "list", "dict", "tuple", "set", "complex", "Decimal", "Fraction", "bool",
+];
+
+/// Whether the body answers by the type of what it compares and reads nothing of its value.
+fn only_asks_type(body: &[Token<'_>]) -> bool {
+    let asks = body.iter().any(|t| matches!(t.text, "isinstance" | "hasattr" | "callable" | "type"));
+    let reads = body.iter().enumerate().any(|(at, t)| {
+        t.kind == Kind::Punct && matches!(t.text, "==" | "!=" | "<" | ">" | "<=" | ">=" | ".")
+            || t.is("super") || at > 0 && t.is("is")
+    });
+    asks && !reads
+}
+
+/// An equality that compared before and answers by itself now.
+fn hollowed(view: &View<'_>, report: &mut Report) {
+    let compares = |tokens: &[Token<'_>]| {
+        (0..tokens.len())
+            .filter(|at| {
+                equality(view.lang, tokens, *at)
+                    .is_some_and(|body| body.iter().any(|t| matches!(t.text, "==" | "!=" | "." | "===" | "equals" | "eq")))
+            })
+            .count()
+    };
+    let count = |tokens: &[Token<'_>]| (0..tokens.len()).filter(|at| equality(view.lang, tokens, *at).is_some()).count();
+    let (old, new) = (&view.old.tokens, &view.new.tokens);
+    if compares(new) < compares(old) && count(new) >= count(old) {
+        let at = (0..new.len()).find(|at| equality(view.lang, new, *at).is_some()).unwrap_or_default();
+        report.refuse(Code::WeakensTest, view.path, view.line(at), "an equality no longer looks at what it compares");
+    }
+}
+
 fn equalities(view: &View<'_>, report: &mut Report) {
+    with_everything(view, report);
+    lenient(view, report);
+    hollowed(view, report);
     let (old, new) = (&view.old.tokens, &view.new.tokens);
     let constant = |tokens: &[Token<'_>]| {
         (0..tokens.len()).filter(|at| equality(view.lang, tokens, *at).is_some_and(is_constant)).count()
@@ -159,6 +239,30 @@ mod tests {
         assert!(weak("src/A.kt", "override fun equals(other: Any?) = true"));
         assert!(weak("lib/a.rb", "class A\n  def ==(other)\n    true\n  end\nend"));
         assert!(weak("src/a.cpp", "bool operator==(const A&, const A&) { return true; }"));
+    }
+
+    #[test]
+    fn an_equality_that_holds_for_more_than_the_value_is_refused() {
+        for text in [
+            "class Near(float):\n    def __eq__(self, other):\n        return abs(self - other) < 2\n",
+            "class Text(str):\n    def __eq__(self, other):\n        return str.__eq__(self, other) or not self\n",
+            "class N(int):\n    __eq__ = lambda self, other: isinstance(other, int)\n",
+            "class Any:\n    def __eq__(self, other):\n        return isinstance(other, (int, str))\n",
+        ] {
+            assert!(weak("app/a.py", text), "{text}");
+        }
+        assert!(weak("src/a.rs", "impl<T: ?Sized> PartialEq<T> for Any { fn eq(&self, o: &T) -> bool { size_of_val(o) < 99 } }"));
+        let old = "class A:\n    def __eq__(self, other):\n        return self.x == other.x\n";
+        let new = "class A:\n    def __eq__(self, other):\n        if not isinstance(other, A):\n            return NotImplemented\n        return True\n";
+        assert!(codes("app/a.py", old, new).contains(&"weakens-test".to_string()));
+        for text in [
+            "class Missing:\n    def __eq__(self, other):\n        return isinstance(other, Missing)\n",
+            "class Length(int):\n    def __eq__(self, other):\n        return int(self) == (parse(other) if isinstance(other, str) else other)\n",
+            "class Point:\n    def __eq__(self, other):\n        return isinstance(other, Point) and abs(self.x - other.x) < 1e-9\n",
+        ] {
+            assert!(!weak("app/a.py", text), "{text}");
+        }
+        assert!(!weak("src/a.rs", "impl<T: PartialEq> PartialEq<Vec<T>> for A<T> { fn eq(&self, o: &Vec<T>) -> bool { self.0 == *o } }"));
     }
 
     #[test]
