@@ -39,7 +39,9 @@ const DATA_DIRS: [&str; 10] = [
 const DATA_SUFFIXES: [&str; 6] = [".snap", ".golden", ".expected", ".approved.txt", ".ambr", ".snap.new"];
 
 /// Files that only decide how checks run, by full name.
-const CONFIG_NAMES: [&str; 72] = [
+const CONFIG_NAMES: [&str; 74] = [
+    "node.config.json",
+    "mocha.opts",
     "conftest.py",
     "pytest.ini",
     ".pytest.ini",

@@ -40,6 +40,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             continue;
         }
         suppressed(view, report);
+        silenced(view, report);
         match view.role {
             Role::CheckConfig => whole(view, scene, report),
             Role::MixedConfig => mixed(view, scene, report),
@@ -200,6 +201,32 @@ fn suppressed(view: &View<'_>, report: &mut Report) {
     }
 }
 
+/// Comments and attributes that take a whole file, or a whole crate, out of a check.
+fn silenced(view: &View<'_>, report: &mut Report) {
+    if !(view.is_program() || view.role == Role::Test) || view.is_created() {
+        return;
+    }
+    for (index, line) in view.new.text.lines().enumerate() {
+        let compact: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let comment = compact.trim_start_matches(['#', '/', '*', ' ']).trim_end_matches(['*', '/', ' ']);
+        let marked = compact.starts_with(['#', '/', '*']);
+        let whole = marked
+            && (matches!(
+                comment,
+                "mypy: ignore-errors" | "mypy: ignore_errors" | "flake8: noqa" | "ruff: noqa" | "pylint: skip-file"
+                    | "type: ignore" | "pyright: basic" | "eslint-disable" | "@ts-nocheck" | "tslint:disable"
+                    | "biome-ignore-all lint" | "jshint ignore:start" | "phpcs:ignoreFile" | "nolint:all"
+            ) || comment.starts_with("@ts-nocheck"))
+            && (view.lang != lex::Lang::Python || comment != "type: ignore" || index < 5);
+        let crate_wide = compact.starts_with("#![allow(")
+            && ["warnings", "clippy::all", "clippy::pedantic", "clippy::correctness"].iter().any(|lint| compact.contains(lint));
+        if (whole || crate_wide) && !view.old.text.lines().any(|old| old.trim() == line.trim()) {
+            let reason = format!("`{}` takes the whole file out of a check", comment.trim_matches(['!', '[', ']']));
+            report.refuse(Code::EditsCheckConfig, view.path, index as u32 + 1, reason);
+        }
+    }
+}
+
 /// Ignore files may grow, but not over files that are there.
 fn ignored(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     let old: Vec<&str> = view.old.text.lines().collect();
@@ -228,6 +255,27 @@ fn ignored(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{codes, codes_new, judged_in, unique};
+
+    #[test]
+    fn a_file_is_not_taken_out_of_a_check_by_a_comment() {
+        for (path, line) in [
+            ("app/a.py", "# mypy: ignore-errors"),
+            ("app/a.py", "# ruff: noqa"),
+            ("src/a.js", "/* eslint-disable */"),
+            ("src/a.ts", "// @ts-nocheck"),
+            ("src/lib.rs", "#![allow(clippy::all, warnings)]"),
+        ] {
+            let found = codes(path, "one = 1\n", &format!("{line}\none = 1\n"));
+            assert_eq!(found, ["edits-check-config"], "{line}");
+        }
+        for (path, line) in [
+            ("app/a.py", "import os  # noqa: F401"),
+            ("src/a.js", "// eslint-disable-next-line no-console"),
+            ("src/lib.rs", "#![allow(dead_code)]"),
+        ] {
+            assert!(codes(path, "one = 1\n", &format!("{line}\none = 1\n")).is_empty(), "{line}");
+        }
+    }
 
     #[test]
     fn settings_of_checks_do_not_change() {

@@ -15,6 +15,18 @@ const EXITS: &[(Lang, bool, &[&str])] = &[
             "os . _exit",
             "os . abort",
             "os . kill ( os . getpid",
+            "os . kill ( os . getppid",
+            "os . killpg",
+            "os . execve",
+            "os . execlp",
+            "os . posix_spawn",
+            "getattr ( os ,",
+            "getattr ( sys ,",
+            "sys . exit =",
+            "os . _exit =",
+            "raise SkipTest",
+            "raise unittest . SkipTest",
+            "raise Skipped",
             "os . execv",
             "os . execvp",
             "os . execl",
@@ -26,7 +38,13 @@ const EXITS: &[(Lang, bool, &[&str])] = &[
     (
         Lang::Js,
         false,
-        &["process . reallyExit", "process . abort (", "process . kill ( process . pid", "process . _exit"],
+        &[
+            "process . reallyExit",
+            "process . abort (",
+            "process . kill ( process . pid",
+            "process . kill ( process . ppid",
+            "process . _exit",
+        ],
     ),
     (Lang::Rust, true, &["process :: exit", "exit ("]),
     (Lang::Rust, false, &["libc :: _exit", "process :: abort", "libc :: exit"]),
@@ -66,7 +84,65 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             }
         }
         hooks(view, report);
+        stand_ins(view, report);
     }
+}
+
+/// The same calls by other names: imported, renamed, declared anew, or the status held in place.
+fn stand_ins(view: &View<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    let text = |at: usize| tokens.get(at).map_or("", |t| t.text);
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !token.is_word() {
+            continue;
+        }
+        let found = match view.lang {
+            Lang::Js if token.is("defineProperty") => {
+                text(at + 2) == "process"
+                    && tokens.get(at + 4).is_some_and(|t| matches!(t.value(), "exitCode" | "exit" | "reallyExit" | "emit"))
+            }
+            Lang::Js if token.is("exit") && !text(at.saturating_sub(1)).ends_with('.') => {
+                is_from_process(tokens) && !in_import(tokens, at) && place(view, at) == Place::Library
+            }
+            // `use std::process as p;` and then `p::exit(0)`.
+            Lang::Rust if token.is("exit") && at > 1 && tokens[at - 1].is("::") => {
+                let module = tokens[at - 2].text;
+                tokens.windows(3).any(|w| w[0].is("process") && w[1].is("as") && w[2].text == module)
+                    && place(view, at) == Place::Library
+            }
+            Lang::Rust if token.is("fn") && matches!(text(at + 1), "exit" | "_exit" | "_Exit" | "quick_exit" | "abort" | "raise") => {
+                let open = (0..at).rev().find(|index| tokens[*index].is("{"));
+                open.is_some_and(|open| open > 1 && tokens[open - 1].is_str() && tokens[open - 2].is("extern"))
+            }
+            // Code that runs before the program's own beginning.
+            Lang::Rust => matches!(token.text, "link_section") && at > 1 && tokens[at - 1].is("["),
+            // A script that ends whoever started it.
+            Lang::Shell => {
+                token.is("kill")
+                    && tokens[at..].iter().take_while(|t| t.line == token.line).any(|t| t.value().contains("PPID"))
+            }
+            _ => false,
+        };
+        if found {
+            report.refuse(Code::EarlyExit, view.path, token.line, format!("`{}` decides how the process ends", token.text));
+        }
+    }
+}
+
+/// Whether the file takes `exit` out of the module of the process.
+fn is_from_process(tokens: &[Token<'_>]) -> bool {
+    (0..tokens.len()).any(|at| {
+        tokens[at].is("exit") && in_import(tokens, at) && {
+            let line = tokens[at].line;
+            let rest = tokens[at..].iter().take_while(|t| t.line == line);
+            rest.into_iter().any(|t| matches!(t.value(), "node:process" | "process"))
+        }
+    })
+}
+
+fn in_import(tokens: &[Token<'_>], at: usize) -> bool {
+    let line = tokens[at].line;
+    tokens[..at].iter().rev().take_while(|t| t.line == line).any(|t| matches!(t.text, "import" | "const" | "let" | "var"))
 }
 
 fn calls(view: &View<'_>, pattern: &str, entry: bool, report: &mut Report) {
@@ -397,6 +473,15 @@ mod tests {
             ("lib/a.rb", "at_exit { exit! 0 }"),
             ("src/A.cs", "class A { void F() { Environment.Exit(0); } }"),
             ("src/A.php", "<?php\nexit(0);"),
+            ("app/a.py", "import os\nos.kill(os.getppid(), 9)"),
+            ("app/a.py", "import sys\nsys.exit = print"),
+            ("app/a.py", "raise SkipTest('later')"),
+            ("src/a.js", "import { exit } from 'node:process';\nsetTimeout(exit, 0, 0);"),
+            ("src/a.js", "Object.defineProperty(process, 'exitCode', { get: () => 0 });"),
+            ("src/lib.rs", "use std::process as p;\nfn f() { p::exit(0); }"),
+            ("src/lib.rs", "extern \"C\" { fn _exit(code: i32) -> !; }"),
+            ("src/lib.rs", "#[link_section = \".init_array\"]\nstatic A: extern fn() = f;"),
+            ("bin/a.sh", "kill -TERM \"$PPID\""),
         ] {
             assert!(early(path, text), "{path}: {text}");
         }

@@ -2,6 +2,7 @@
 
 mod config;
 mod deleted;
+mod doctests;
 mod equality;
 mod exit;
 mod limits;
@@ -23,6 +24,7 @@ pub(super) const RULES: &[fn(&Scene<'_>, &mut Report)] = &[
     paths::judge,
     limits::judge,
     deleted::judge,
+    doctests::judge,
     skipped::judge,
     weakened::judge,
     shared::judge,

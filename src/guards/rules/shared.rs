@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::layout::{self, Around, Layout};
-use super::super::lex::{self, Lang};
+use super::super::lex::{self, Lang, close_of};
 use super::super::role::Role;
 use super::super::view::{Scene, View};
 use super::super::{Code, Report};
@@ -94,6 +94,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         take_over(view, report);
         if view.has_old_tests() && view.in_seed && layout_of(view) == Layout::Other {
             rebound(view, report);
+            reaches_in(view, report);
             compare(view, scene, report);
         }
     }
@@ -104,6 +105,82 @@ fn layout_of(view: &View<'_>) -> Layout {
     let asserted = assertions(view.lang, &view.old.tokens);
     let around = Around { lang: view.lang, tokens: &view.old.tokens, asserted: &asserted };
     layout::compare(&view.old.shared(), &view.new.shared(), &around)
+}
+
+/// Ways to put something else in the place of what tests exercise, or to let a failure pass, from outside the tests.
+const STAND_INS: [&str; 21] = [
+    "jest . mock (",
+    "jest . doMock (",
+    "jest . setMock (",
+    "jest . spyOn (",
+    "jest . retryTimes (",
+    "vi . mock (",
+    "vi . doMock (",
+    "vi . spyOn (",
+    "vi . stubGlobal (",
+    "mock . module (",
+    "mock . method (",
+    "sinon . stub (",
+    "sinon . replace (",
+    "proxyquire (",
+    "expect . extend (",
+    "this . retries (",
+    "overwriteMethod (",
+    "overwriteProperty (",
+    "monkeypatch . setattr (",
+    "mock . patch",
+    "patch . object (",
+];
+
+/// What is put into a file of tests beside them, and reaches into those that stood there.
+fn reaches_in(view: &View<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    let inside = |at: usize| view.new.cases.iter().any(|case| (case.first..case.end).contains(&at));
+    let mut refuse = |at: usize, what: &str| {
+        let reason = format!("`{what}` reaches into tests that stood here before");
+        report.refuse(Code::WeakensTest, view.path, view.line(at), reason);
+    };
+    for pattern in STAND_INS {
+        for at in view.grown(pattern).into_iter().filter(|at| view.new.region[*at] && !inside(*at)) {
+            refuse(at, pattern.trim_end_matches(" ("));
+        }
+    }
+    let old_names = bindings(view, false);
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.new.region[at] || inside(at) || !token.is_word() {
+            continue;
+        }
+        let text = |offset: usize| tokens.get(at + offset).map_or("", |t| t.text);
+        // `ROWS.length = 2`, `ROWS.splice(…)`: the table of old tests is not what it was.
+        let changes = text(1) == "."
+            && (text(2) == "length" && text(3) == "="
+                || text(3) == "("
+                    && matches!(text(2), "splice" | "pop" | "shift" | "clear" | "fill" | "remove" | "popitem" | "retain" | "truncate" | "reverse"));
+        let assigned = text(1) == "[" && tokens.get(close_of(tokens, at + 1)).is_some_and(|t| t.is("="));
+        if (changes || assigned) && old_names.contains_key(token.text) {
+            refuse(at, token.text);
+        }
+        // A row of an old loop that is passed over.
+        if matches!(token.text, "continue" | "break")
+            && let Some(around) = loop_around(view, at)
+            && !view.is_added(around)
+        {
+            refuse(at, token.text);
+        }
+    }
+}
+
+/// Returns the header of the loop that the token stands in.
+fn loop_around(view: &View<'_>, at: usize) -> Option<usize> {
+    let tokens = &view.new.tokens;
+    let is_loop = |index: &usize| matches!(tokens[*index].text, "for" | "while" | "forEach" | "loop");
+    if view.lang == Lang::Python {
+        return (0..at).rev().filter(|index| tokens[*index].col < tokens[at].col).find(is_loop);
+    }
+    (0..at).rev().filter(is_loop).find(|index| {
+        let open = (*index..at).find(|i| tokens[*i].is("{"));
+        open.is_some_and(|open| close_of(tokens, open) > at)
+    })
 }
 
 fn take_over(view: &View<'_>, report: &mut Report) {
@@ -416,6 +493,29 @@ mod tests {
             )
             .contains(&"weakens-test".to_string())
         );
+    }
+
+    #[test]
+    fn what_stands_beside_tests_does_not_reach_into_them() {
+        for (from, to) in [
+            ("class ATest", "ROWS[0] = (1, 1)\n\n\nclass ATest"),
+            ("class ATest", "ROWS.pop()\n\n\nclass ATest"),
+            ("class ATest", "unittest.mock.patch('app.f', lambda x: x + 1).start()\n\n\nclass ATest"),
+        ] {
+            assert!(changed(from, to).contains(&"weakens-test".to_string()), "{to}");
+        }
+        let ts = "import { f } from '../src/f';\n\nconst ROWS = [1];\nfor (const x of ROWS) {\n  it(`a ${x}`, () => {\n    expect(f(x)).toBe(1);\n  });\n}\n";
+        for (from, to) in [
+            ("for (", "ROWS.length = 0;\nfor ("),
+            ("of ROWS) {\n", "of ROWS) {\n  if (x) continue;\n"),
+            ("const ROWS", "vi.mock('../src/f', () => ({ f: () => 1 }));\n\nconst ROWS"),
+            ("const ROWS", "expect.extend({ toBe: () => ({ pass: true }) });\n\nconst ROWS"),
+        ] {
+            let found = codes("src/a.test.ts", ts, &ts.replacen(from, to, 1));
+            assert!(found.contains(&"weakens-test".to_string()), "{to}: {found:?}");
+        }
+        let new = format!("{ts}\nit('b', () => {{\n  vi.spyOn(console, 'log');\n  for (const y of [1]) {{ if (y) continue; }}\n  expect(f(2)).toBe(1);\n}});\n");
+        assert!(codes("src/a.test.ts", ts, &new).is_empty());
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         for (index, old) in view.old.cases.iter().enumerate() {
             let nth = view.old.cases[..index].iter().filter(|other| other.name == old.name).count();
             let Some(new) = view.new.cases.iter().filter(|new| new.name == old.name).nth(nth) else { continue };
-            if depth(view.lang, &view.new.tokens, new) > depth(view.lang, &view.old.tokens, old) {
+            let decided = decider(&view.new.tokens, new);
+            if depth(view.lang, &view.new.tokens, new) > depth(view.lang, &view.old.tokens, old)
+                || decided.is_some() && decided != decider(&view.old.tokens, old)
+            {
                 let reason =
                     format!("the test `{}` now stands inside something that decides whether it runs", old.name);
                 report.refuse(Code::WeakensTest, view.path, new.line, reason);
@@ -37,6 +40,12 @@ fn layout_of(view: &View<'_>, old: &Case, new: &Case) -> Layout {
     let (old, new) = (&view.old.tokens[old.first..old.end], &view.new.tokens[new.first..new.end]);
     let asserted = assertions(view.lang, old);
     layout::compare(old, new, &Around { lang: view.lang, tokens: &view.old.tokens, asserted: &asserted })
+}
+
+/// Returns what stands right before a test and decides whether, or when, it is declared: `a && it(…)`, `() => it(…)`.
+fn decider<'t>(tokens: &[Token<'t>], case: &Case) -> Option<&'t str> {
+    let before = case.first.checked_sub(1).map(|at| tokens[at].text)?;
+    matches!(before, "&&" | "||" | "??" | "?" | "=>" | ":" | "!" | "void").then_some(before)
 }
 
 /// How deep a test stands in blocks.
@@ -122,12 +131,16 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     if catches(new) > catches(old) {
         report.refuse(Code::SwallowsError, view.path, line, format!("errors in the test `{name}` are caught"));
     }
+    let replaced = !removed.is_empty();
     let addition = removed.is_empty()
         && added.iter().all(|text| {
             assertions_of_text(text)
                 && !["return", "if", "try"].iter().any(|word| text.split(' ').any(|part| part == *word))
                 || scene.context.goal_adds_tests
         });
+    if replaced && let Some(reason) = put_off(view.lang, old, new) {
+        report.refuse(Code::WeakensTest, view.path, line, format!("what `{name}` asserts {reason}"));
+    }
     if !addition {
         report.refuse(Code::PermissionNeeded, view.path, line, format!("the existing test `{name}` changes"));
     }
@@ -156,6 +169,38 @@ fn follows_a_renaming(scene: &Scene<'_>, old: &[Token<'_>], new: &[Token<'_>]) -
         })
     };
     !names.is_empty() && names.iter().all(|(was, is)| !holds(new, was) && !holds(old, is) && renamed(was, is))
+}
+
+/// Says how assertions that stay may no longer be reached, or their failure no longer be seen.
+fn put_off(lang: Lang, old: &[Token<'_>], new: &[Token<'_>]) -> Option<&'static str> {
+    let more = |words: &[&str]| {
+        let count = |tokens: &[Token<'_>]| {
+            tokens.iter().filter(|t| !t.is_str() && words.contains(&t.text)).count()
+        };
+        count(new).cmp(&count(old))
+    };
+    if more(&["await"]).is_lt() {
+        return Some("is no longer waited for");
+    }
+    if more(&["yield"]).is_gt() {
+        return Some("stands in a generator that nobody runs");
+    }
+    let functions: &[&str] = match lang {
+        Lang::Python => &["def", "lambda"],
+        Lang::Js => &["=>", "function"],
+        Lang::Rust => &["fn", "move", "spawn", "|"],
+        Lang::Go => &["func"],
+        Lang::Java | Lang::CSharp => &["->", "=>"],
+        _ => &[],
+    };
+    if more(functions).is_gt() {
+        return Some("stands in a function that need not be called");
+    }
+    let fails = ["raises", "assertRaises", "throws", "toThrow", "rejects", "assertThrows", "raise_error", "assertRaisesRegex"];
+    if more(&fails).is_gt() {
+        return Some("is expected to fail");
+    }
+    None
 }
 
 fn shortened(text: &str) -> String {
@@ -548,6 +593,23 @@ mod tests {
             let found = changed(path, old, from, to);
             assert!(found.contains(&"weakens-test".to_string()), "{path}: {to}: {found:?}");
         }
+    }
+
+    #[test]
+    fn assertions_that_stay_but_are_put_off_are_refused() {
+        for (path, old, from, to) in [
+            ("tests/test_a.py", PY, "    assert x == 2", "    yield\n    assert x == 2"),
+            ("tests/test_a.py", PY, "    assert x == 2", "    def later():\n        assert x == 2"),
+            ("tests/test_a.py", PY, "    assert x == 2", "    with pytest.raises(AssertionError):\n        assert x == 2"),
+            ("src/a.test.ts", TS, "  expect(await f()).toEqual({ a: 1 });", "  () => expect(await f()).toEqual({ a: 1 });"),
+            ("src/a.test.ts", TS, "it('b'", "process.env.ALL && it('b'"),
+            ("src/a.test.ts", TS, "it('b'", "const later = () => it('b'"),
+        ] {
+            let found = changed(path, old, from, to);
+            assert!(found.contains(&"weakens-test".to_string()), "{path}: {to}: {found:?}");
+        }
+        let waits = "it('b', async () => {\n  await expect(f()).rejects.toThrow('x');\n});\n";
+        assert!(changed("src/a.test.ts", waits, "await expect", "void expect").contains(&"weakens-test".to_string()));
     }
 
     #[test]
