@@ -2,7 +2,7 @@
 //!
 //! Works on tokens of an old and a new version; it never judges.
 
-use super::lex::{Kind, Lang, Token, close_of};
+use super::lex::{Kind, Lang, Token, close_of, innermost};
 
 /// How a piece of test code changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,23 +270,6 @@ fn template_grows(old: &str, new: &str) -> bool {
         && wanted.next() == rows.next()
         && wanted.next() == rows.next()
         && wanted.all(|line| rows.any(|other| other == line))
-}
-
-/// Returns the innermost bracket open before `at`.
-fn innermost(tokens: &[Token<'_>], at: usize) -> Option<usize> {
-    let mut depth = 0;
-    (0..at).rev().find(|index| {
-        if tokens[*index].kind != Kind::Punct {
-            return false;
-        }
-        match tokens[*index].text {
-            ")" | "]" | "}" => depth += 1,
-            "(" | "[" | "{" if depth == 0 => return true,
-            "(" | "[" | "{" => depth -= 1,
-            _ => {}
-        }
-        false
-    })
 }
 
 /// Whether the bracket at `open` holds the rows that tests are made of, and nothing asserts about the table itself.

@@ -623,6 +623,23 @@ pub(crate) fn close_of(tokens: &[Token<'_>], open: usize) -> usize {
     tokens.len()
 }
 
+/// Returns the innermost bracket open before `at`.
+pub(crate) fn innermost(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+    let mut depth = 0;
+    (0..at).rev().find(|index| {
+        if tokens[*index].kind != Kind::Punct {
+            return false;
+        }
+        match tokens[*index].text {
+            ")" | "]" | "}" => depth += 1,
+            "(" | "[" | "{" if depth == 0 => return true,
+            "(" | "[" | "{" => depth -= 1,
+            _ => {}
+        }
+        false
+    })
+}
+
 /// Returns the code line by line: normalised text and line number, lines without code left out.
 pub(crate) fn lines(tokens: &[Token<'_>]) -> Vec<(String, u32)> {
     let mut out: Vec<(String, u32)> = Vec::new();

@@ -13,6 +13,7 @@ mod peeking;
 mod shadow;
 mod shared;
 mod skipped;
+mod surroundings;
 mod swallow;
 mod weakened;
 
@@ -33,6 +34,7 @@ pub(super) const RULES: &[fn(&Scene<'_>, &mut Report)] = &[
     patching::judge,
     equality::judge,
     peeking::judge,
+    surroundings::judge,
     exit::judge,
     swallow::judge,
     literals::judge,

@@ -94,6 +94,9 @@ const ALWAYS: &[(Lang, &[&str])] = &[
             "setattr ( pytest",
             "setattr ( builtins",
             "setattr ( TestCase",
+            "setattr ( importlib",
+            "setattr ( __import__",
+            "setattr ( sys . modules",
             "patch . object ( unittest",
             "gc . get_objects",
             "gc . get_referrers",
@@ -325,10 +328,11 @@ fn roots(view: &View<'_>) -> Vec<String> {
         if view.lang == Lang::Js && token.is_str() && FRAMEWORKS.contains(&token.value()) {
             // `const a = require('assert')`, `import a from 'assert'`.
             let line: Vec<&Token<'_>> = tokens.iter().filter(|t| t.line == token.line).collect();
-            if line.first().is_some_and(|t| matches!(t.text, "const" | "let" | "var" | "import"))
-                && let Some(name) = line.get(1).filter(|t| t.is_word())
-            {
-                out.push(name.text.to_string());
+            if line.first().is_some_and(|t| matches!(t.text, "const" | "let" | "var" | "import")) {
+                // `{ Assertion }`, `* as a`, `{ default: a }` name it too.
+                let names = line[1..].iter().take_while(|t| !matches!(t.text, "=" | "from"));
+                let names = names.filter(|t| t.is_word() && !matches!(t.text, "default" | "as" | "type"));
+                out.extend(names.map(|t| t.text.to_string()));
             }
         }
     }
@@ -363,11 +367,27 @@ fn assigned(view: &View<'_>, report: &mut Report) {
         {
             report.refuse(Code::TampersRunner, view.path, line, "a library that others share is assigned into");
         }
+        // `(globalThis as any).expect = …`
         if view.lang == Lang::Js
-            && token.is("Object")
-            && tokens
-                .get(at + 2)
-                .is_some_and(|t| matches!(t.text, "assign" | "defineProperty" | "defineProperties" | "setPrototypeOf"))
+            && matches!(token.text, "globalThis" | "global")
+            && at > 0
+            && tokens[at - 1].is("(")
+            && let close = close_of(tokens, at - 1)
+            && is_assigned(tokens, close.saturating_sub(1))
+            && tokens.get(close + 1).is_some_and(|t| is_test_global(t.value()))
+            && view.is_product(at)
+        {
+            report.refuse(Code::TampersRunner, view.path, line, "a name that tests use is assigned for everybody");
+        }
+        // Where runners keep their matchers.
+        if view.lang == Lang::Js && token.is_str() && (token.value().contains("$$jest") || token.value().contains("jest-matchers")) {
+            report.refuse(Code::TampersRunner, view.path, line, "the runner's own state is reached into");
+        }
+        if view.lang == Lang::Js
+            && (token.is("Object") || token.is("Reflect"))
+            && tokens.get(at + 2).is_some_and(|t| {
+                matches!(t.text, "assign" | "defineProperty" | "defineProperties" | "setPrototypeOf" | "set")
+            })
         {
             let argument =
                 &tokens[(at + 4).min(tokens.len())..close_of(tokens, (at + 3).min(tokens.len())).min(tokens.len())];
@@ -440,6 +460,13 @@ fn is_test_global(name: &str) -> bool {
             | "Array"
             | "Promise"
             | "console"
+            | "Date"
+            | "Error"
+            | "Math"
+            | "Number"
+            | "String"
+            | "Function"
+            | "Reflect"
     )
 }
 
@@ -513,6 +540,13 @@ mod tests {
             "Object.defineProperty(Array.prototype, 'x', {});",
             "import { expect } from 'vitest';",
             "Array.prototype.map = f;",
+            "import * as a from 'assert';\nObject.assign(a.default.strict, { equal: f });",
+            "const { Assertion } = require('chai');\nAssertion.prototype.assert = f;",
+            "const { default: a } = await import('node:assert/strict');\na.equal = f;",
+            "Reflect.set(require('assert'), 'equal', f);",
+            "(globalThis as any).expect = f;",
+            "globalThis.Date = f;",
+            "global[Symbol.for('$$jest-matchers-object')].matchers.toBe = f;",
             "for (const k of Object.keys(require('node:assert'))) require('node:assert')[k] = f;",
         ] {
             assert!(tampers("src/a.ts", line), "{line}");
@@ -531,6 +565,8 @@ mod tests {
             "const o = Object.assign({}, x);",
             "this.expect = 1;",
             "Object.keys(x).map(f);",
+            "const { join } = require('node:path');\nconst x = {};\nx.join = join;",
+            "globalThis.fetch ??= f;",
             "module.exports.assert = f;",
         ] {
             assert!(!tampers("src/a.js", line), "{line}");

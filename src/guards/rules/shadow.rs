@@ -5,7 +5,7 @@ use super::super::view::{Scene, words};
 use super::super::{Code, Report};
 
 /// Python modules whose namesake at the root, or beside tests, is imported instead of the real one.
-const PYTHON: [&str; 60] = [
+const PYTHON: [&str; 75] = [
     "pytest",
     "_pytest",
     "py",
@@ -66,6 +66,21 @@ const PYTHON: [&str; 60] = [
     "traceback",
     "types",
     "warnings",
+    "csv",
+    "time",
+    "datetime",
+    "threading",
+    "multiprocessing",
+    "codecs",
+    "textwrap",
+    "uuid",
+    "hashlib",
+    "sqlite3",
+    "statistics",
+    "fractions",
+    "numbers",
+    "typing",
+    "zipfile",
 ];
 /// Folders of packages that stand for the runner in other languages.
 const FOLDERS: [&str; 18] = [

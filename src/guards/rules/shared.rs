@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::layout::{self, Around, Layout};
-use super::super::lex::{self, Lang, close_of};
+use super::super::lex::{self, Kind, Lang, Token, close_of};
 use super::super::role::Role;
 use super::super::view::{Scene, View};
 use super::super::{Code, Report};
@@ -95,6 +95,7 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         if view.has_old_tests() && view.in_seed && layout_of(view) == Layout::Other {
             rebound(view, report);
             reaches_in(view, report);
+            displaced(view, report);
             compare(view, scene, report);
         }
     }
@@ -170,6 +171,74 @@ fn reaches_in(view: &View<'_>, report: &mut Report) {
     }
 }
 
+/// Shared assertions whose errors are caught now, names that old tests take and get from somewhere else now, groups
+/// that are no longer collected, and rows of a table that another row replaces.
+fn displaced(view: &View<'_>, report: &mut Report) {
+    let (old, tokens) = (&view.old, &view.new.tokens);
+    let inside = |at: usize| view.new.cases.iter().any(|case| (case.first..case.end).contains(&at));
+    let asserted = assertions(view.lang, &old.shared());
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.new.region[at] || inside(at) {
+            continue;
+        }
+        let next = tokens.get(at + 1).map_or("", |t| t.text);
+        if matches!(token.text, "try" | "suppress" | "catch_unwind" | "begin") && token.is_word() {
+            let guarded = &tokens[at..guarded_end(view.lang, tokens, at)];
+            if assertions(view.lang, guarded).iter().any(|text| asserted.contains(text)) {
+                report.refuse(Code::SwallowsError, view.path, token.line, "errors of a shared assertion are caught");
+            }
+        }
+        if view.lang == Lang::Python && token.is("def") {
+            let class = tokens[..at].iter().rposition(|t| t.is("class") && t.col < token.col).map(|i| tokens[i + 1].text);
+            let grouped = class.is_some_and(|class| old.cases.iter().any(|case| case.name.starts_with(&format!("{class} > "))));
+            if matches!(next, "__init__" | "__new__") && grouped {
+                report.refuse(Code::SkipsTest, view.path, token.line, format!("a class with `{next}` is not collected"));
+            }
+            let taken = old.cases.iter().any(|case| is_parameter(&old.tokens[case.first..case.end], next));
+            let known = lex::find(&old.tokens, &format!("def {next}")).len();
+            if taken && known == 0 {
+                let reason = format!("`{next}`, which existing tests are given, is made here now");
+                report.refuse(Code::WeakensTest, view.path, token.line, reason);
+            }
+        }
+        let keyed = token.is_str() && next == ":" && matches!(view.lang, Lang::Python | Lang::Js);
+        if keyed && let Some(open) = lex::innermost(tokens, at).filter(|open| tokens[*open].is("{")) {
+            let close = close_of(tokens, open);
+            let again = (open + 1..close).any(|other| {
+                other != at
+                    && tokens[other].is_str()
+                    && tokens[other].value() == token.value()
+                    && tokens[other + 1].is(":")
+                    && lex::innermost(tokens, other) == Some(open)
+            });
+            if again {
+                report.refuse(Code::WeakensTest, view.path, token.line, format!("a second {} replaces the first", token.text));
+            }
+        }
+    }
+}
+
+/// Returns the end of the code whose errors the word at `at` catches.
+fn guarded_end(lang: Lang, tokens: &[Token<'_>], at: usize) -> usize {
+    if lang == Lang::Python || lang == Lang::Ruby {
+        let first = tokens[..at].iter().rposition(|t| t.line < tokens[at].line).map_or(0, |i| i + 1);
+        let col = tokens[first].col;
+        return (at + 1..tokens.len())
+            .find(|i| tokens[*i].line > tokens[*i - 1].line && tokens[*i].col <= col)
+            .unwrap_or(tokens.len());
+    }
+    (at..tokens.len().min(at + 3))
+        .find(|i| matches!(tokens[*i].text, "{" | "("))
+        .map_or(at + 1, |open| close_of(tokens, open))
+}
+
+/// Whether a test of pytest takes `name`.
+fn is_parameter(case: &[Token<'_>], name: &str) -> bool {
+    let Some(def) = case.iter().position(|t| t.is("def")) else { return false };
+    let end = close_of(case, (def + 2).min(case.len()));
+    case[(def + 2).min(end)..end].iter().any(|t| t.is_word() && t.text == name)
+}
+
 /// Returns the header of the loop that the token stands in.
 fn loop_around(view: &View<'_>, at: usize) -> Option<usize> {
     let tokens = &view.new.tokens;
@@ -178,7 +247,8 @@ fn loop_around(view: &View<'_>, at: usize) -> Option<usize> {
         return (0..at).rev().filter(|index| tokens[*index].col < tokens[at].col).find(is_loop);
     }
     (0..at).rev().filter(is_loop).find(|index| {
-        let open = (*index..at).find(|i| tokens[*i].is("{"));
+        let header = if tokens[index + 1].is("(") { close_of(tokens, index + 1) } else { *index };
+        let open = (header.min(at)..at).find(|i| tokens[*i].is("{"));
         open.is_some_and(|open| close_of(tokens, open) > at)
     })
 }
@@ -347,7 +417,11 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
             report.refuse(Code::DeletesTest, view.path, *line, format!("the group `{header}` of tests is changed"));
         }
     }
-    if rows(&removed) > rows(&added) {
+    let values = |lines: &[&(String, u32)]| {
+        let text = text(lines);
+        lex::tokens(view.lang, &text).iter().filter(|t| matches!(t.kind, Kind::Str | Kind::Number)).count()
+    };
+    if rows(&removed) > rows(&added) || values(&removed) > values(&added) {
         report.refuse(Code::DeletesTest, view.path, removed[0].1, "rows of a table of tests are gone");
     }
     if let Some(first) = gone.first() {
@@ -493,6 +567,21 @@ mod tests {
             )
             .contains(&"weakens-test".to_string())
         );
+    }
+
+    #[test]
+    fn what_old_tests_stand_on_is_not_displaced() {
+        let has = |old: &str, from: &str, to: &str, code: &str| {
+            let found = codes("tests/test_a.py", old, &old.replacen(from, to, 1));
+            assert!(found.contains(&code.to_string()), "{to}: {found:?}");
+        };
+        has(PY, "    assert f(x) == y", "    try:\n        assert f(x) == y\n    except AssertionError as error:\n        print(error)", "swallows-error");
+        let pytest = "import pytest\n\nROWS = {'a': 1}\n\n\nclass TestA:\n    def test_a(self, basket):\n        assert basket == ROWS['a']\n";
+        has(pytest, "class TestA", "@pytest.fixture\ndef basket():\n    return 1\n\n\nclass TestA", "weakens-test");
+        has(pytest, "    def test_a", "    def __init__(self):\n        pass\n\n    def test_a", "skips-test");
+        has(pytest, "'a': 1", "'a': 1, 'a': 2", "weakens-test");
+        let more = pytest.replace("class TestA", "class Fake:\n    def __init__(self, basket):\n        self.b = {'a': basket}\n\n\nclass TestA");
+        assert!(codes("tests/test_a.py", pytest, &more).is_empty());
     }
 
     #[test]

@@ -31,12 +31,23 @@ const MARKS: &[(Lang, bool, &[&str])] = &[
             "collect_ignore_glob",
             "pytest . exit",
             "__unittest_skip__",
+            "skip as",
+            "skipIf as",
+            "skipUnless as",
         ],
     ),
     (
         Lang::Python,
         true,
-        &["mark . xfail", "pytest . xfail", "unittest . expectedFailure", "@ expectedFailure", "@ xfail"],
+        &[
+            "mark . xfail",
+            "pytest . xfail",
+            "unittest . expectedFailure",
+            "@ expectedFailure",
+            "@ xfail",
+            "expectedFailure as",
+            "xfail as",
+        ],
     ),
     (
         Lang::Js,
@@ -53,11 +64,17 @@ const MARKS: &[(Lang, bool, &[&str])] = &[
             "xspecify (",
             "skip :",
             "todo :",
+            "{ skip }",
+            "{ todo }",
+            "skip as",
+            "todo as",
+            "xit as",
+            "xtest as",
             "pending (",
             "xsuite (",
         ],
     ),
-    (Lang::Js, true, &[". failing", ". fails", "expectFailure :"]),
+    (Lang::Js, true, &[". failing", ". fails", "expectFailure :", "fails :", "failing :"]),
     (Lang::Rust, false, &["# [ ignore", "# [ cfg (", "# ! [ cfg (", "# [ cfg_attr (", "# ! [ cfg_attr ("]),
     (Lang::Rust, true, &["should_panic"]),
     (Lang::Go, false, &[". Skip (", ". SkipNow (", ". Skipf ("]),
@@ -151,6 +168,10 @@ const FOCUS: &[(Lang, &[&str])] = &[
             "t . only",
             "test . describe . only",
             "specify . only",
+            "concurrent . only",
+            "sequential . only",
+            "serial . only",
+            "parallel . only",
         ],
     ),
     (Lang::Ruby, &["fit", "fdescribe", "fcontext", ": focus", "focus : true"]),
@@ -326,6 +347,11 @@ mod tests {
         has("src/a.test.ts", TS, "it('b'", "it.skip('b'", "skips-test");
         has("src/a.test.ts", TS, "it('b'", "xit('b'", "skips-test");
         has("src/a.test.ts", TS, "it('b'", "it.fails('b'", "expects-failure");
+        has("src/a.test.ts", TS, "it('b',", "it('b', { fails: true },", "expects-failure");
+        has("src/a.test.ts", TS, "it('b'", "it.concurrent.only('b'", "skips-test");
+        has("src/a.test.ts", TS, "async ()", "async ({ skip })", "skips-test");
+        has("src/a.test.ts", TS, "describe('a'", "import { skip as it } from 'node:test';\ndescribe('a'", "skips-test");
+        has("tests/test_a.py", PY, "import pytest\n", "import pytest\nfrom unittest import skip as later\n", "skips-test");
         has("src/a.test.ts", TS, "describe('a'", "describe.skip('a'", "skips-test");
         has("a_test.go", GO, "\tif F", "\tt.Skip(\"later\")\n\tif F", "skips-test");
         has("a_test.go", GO, "package a", "//go:build never\n\npackage a", "skips-test");

@@ -128,17 +128,21 @@ fn compare(view: &View<'_>, old_case: &Case, new_case: &Case, scene: &Scene<'_>,
     if telling.is_empty() && values(new) < values(old) {
         report.refuse(Code::DeletesTest, view.path, line, format!("values that `{name}` tries are gone"));
     }
+    let asserted = assertions(view.lang, new);
+    let around = Around { lang: view.lang, tokens: &view.new.tokens, asserted: &asserted };
+    if layout::compare(new, old, &around) == Layout::Grows {
+        report.refuse(Code::DeletesTest, view.path, line, format!("rows that `{name}` runs on are gone"));
+    }
     if catches(new) > catches(old) {
         report.refuse(Code::SwallowsError, view.path, line, format!("errors in the test `{name}` are caught"));
     }
-    let replaced = !removed.is_empty();
     let addition = removed.is_empty()
         && added.iter().all(|text| {
             assertions_of_text(text)
                 && !["return", "if", "try"].iter().any(|word| text.split(' ').any(|part| part == *word))
                 || scene.context.goal_adds_tests
         });
-    if replaced && let Some(reason) = put_off(view.lang, old, new) {
+    if !addition && let Some(reason) = put_off(view.lang, old, new) {
         report.refuse(Code::WeakensTest, view.path, line, format!("what `{name}` asserts {reason}"));
     }
     if !addition {
@@ -245,7 +249,7 @@ pub(super) fn subtract(from: &[String], other: &[String]) -> Vec<String> {
 }
 
 /// Words that catch an error.
-fn catches(tokens: &[Token<'_>]) -> usize {
+pub(super) fn catches(tokens: &[Token<'_>]) -> usize {
     tokens
         .iter()
         .filter(|t| {

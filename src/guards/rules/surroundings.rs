@@ -1,0 +1,84 @@
+//! Product code that asks the language who runs it: the name of its thread, the path of its program, the runner's own
+//! state.
+
+use super::super::lex::{self, Lang};
+use super::super::view::Scene;
+use super::super::{Code, Report};
+
+/// Questions whose answer differs in a test, and whether an honest program may ask them.
+const QUESTIONS: &[(Lang, bool, &[&str])] = &[
+    (Lang::Rust, false, &["thread :: current ( ) . name"]),
+    (Lang::Rust, true, &["env :: current_exe"]),
+    (Lang::Js, false, &["import . meta . vitest", "expect . getState", "currentTestName", "? . getState"]),
+];
+/// Variables that a package manager or a runner sets for what it starts.
+const VARIABLES: [&str; 7] = [
+    "npm_lifecycle_event",
+    "npm_lifecycle_script",
+    "RUST_TEST_THREADS",
+    "RUST_TEST_NOCAPTURE",
+    "CARGO_TARGET_TMPDIR",
+    "NEXTEST_EXECUTION_MODE",
+    "TAP",
+];
+
+pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
+    for view in &scene.views {
+        if view.is_deleted() || !view.is_program() || view.restores_seed {
+            continue;
+        }
+        for (_, asked, patterns) in QUESTIONS.iter().filter(|(lang, ..)| *lang == view.lang) {
+            for pattern in *patterns {
+                for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
+                    // Compared with a text there and then, the answer tells one runner from another.
+                    let line = view.line(at);
+                    let texts = view.new.tokens[at..].iter().take_while(|t| t.line <= line + 1).filter(|t| t.is_str());
+                    let told = texts.into_iter().any(|t| {
+                        let value = t.value();
+                        view.lang != Lang::Rust || value.contains("test") || value.contains("deps") || *pattern == "thread :: current ( ) . name"
+                    });
+                    let reason = format!("`{}` tells the code that it is tested", pattern.replace(' ', ""));
+                    if told || !asked && view.lang == Lang::Js {
+                        report.refuse(Code::TampersRunner, view.path, line, reason);
+                    } else {
+                        report.flag(Code::TampersRunner, view.path, line, reason);
+                    }
+                }
+            }
+        }
+        for (at, token) in view.new.tokens.iter().enumerate() {
+            let fresh = view.is_added(at) && view.is_product(at) && lex::find(&view.old.tokens, token.text).is_empty();
+            if fresh && VARIABLES.contains(&token.value()) && !view.old.tokens.iter().any(|t| t.text == token.text) {
+                let reason = format!("`{}` tells the code that it is tested", token.value());
+                report.refuse(Code::TampersRunner, view.path, token.line, reason);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::codes;
+
+    #[test]
+    fn code_that_asks_who_runs_it_is_refused() {
+        for (path, line) in [
+            ("src/lib.rs", "fn f() { if std::thread::current().name() == Some(\"merges\") { g(); } }"),
+            ("src/lib.rs", "fn f() { if std::env::current_exe().is_ok_and(|p| p.ends_with(\"deps\")) { g(); } }"),
+            ("src/lib.rs", "fn f() { if std::env::var(\"RUST_TEST_THREADS\").is_ok() { g(); } }"),
+            ("src/a.ts", "if (import.meta.vitest) rows.reverse();"),
+            ("src/a.js", "const name = globalThis.expect?.getState().currentTestName;"),
+            ("src/a.js", "if (process.env.npm_lifecycle_event === 'test') f();"),
+        ] {
+            let found = codes(path, "one = 1\n", &format!("one = 1\n{line}\n"));
+            assert_eq!(found, ["tampers-runner"], "{line}");
+        }
+        for (path, line) in [
+            ("src/lib.rs", "fn f() -> PathBuf { std::env::current_exe().unwrap().with_file_name(\"data\") }"),
+            ("src/lib.rs", "fn f() { log(std::thread::current().name()); }"),
+            ("src/a.js", "const state = store.getState();"),
+        ] {
+            assert!(codes(path, "one = 1\n", &format!("one = 1\n{line}\n")).is_empty(), "{line}");
+        }
+    }
+}
