@@ -56,6 +56,7 @@ pub(crate) fn test_region(lang: Lang, tokens: &[Token<'_>], whole: bool) -> Vec<
         Lang::Python => python_test_classes(tokens),
         Lang::Js => super::lex::find(tokens, "if ( import . meta . vitest )")
             .into_iter()
+            .filter(|at| tokens.get(at + 8).is_some_and(|t| t.is("{")))
             .map(|at| (at, close_of(tokens, at + 8)))
             .collect(),
         _ => Vec::new(),

@@ -146,7 +146,8 @@ fn ends_statement(lang: Lang, open: &[&str], previous: Option<&Token<'_>>) -> bo
 /// Whether the comma at `index` stands before a closing bracket and could as well be left out.
 fn is_trailing(tokens: &[Token<'_>], index: usize) -> bool {
     let closes = tokens.get(index + 1).is_some_and(|t| t.kind == Kind::Punct && matches!(t.text, ")" | "]" | "}"));
-    let after_value = index > 0 && !(tokens[index - 1].kind == Kind::Punct && matches!(tokens[index - 1].text, "," | "(" | "[" | "{"));
+    let after_value = index > 0
+        && !(tokens[index - 1].kind == Kind::Punct && matches!(tokens[index - 1].text, "," | "(" | "[" | "{"));
     if !closes || !after_value {
         return false;
     }
@@ -350,7 +351,10 @@ fn is_walked(tokens: &[Token<'_>], at: usize) -> bool {
 fn is_plain(row: &[Token<'_>]) -> bool {
     let harmless = |token: &Token<'_>| match token.kind {
         Kind::Punct => {
-            matches!(token.text, "(" | ")" | "[" | "]" | "{" | "}" | "," | ":" | "." | "-" | "+" | "*" | "=" | "&" | "!" | "::")
+            matches!(
+                token.text,
+                "(" | ")" | "[" | "]" | "{" | "}" | "," | ":" | "." | "-" | "+" | "*" | "=" | "&" | "!" | "::"
+            )
         }
         Kind::Word => !matches!(
             token.text,
@@ -382,7 +386,11 @@ mod tests {
     #[test]
     fn line_breaks_quotes_and_trailing_commas_are_layout() {
         for (lang, old, new) in [
-            (Lang::Python, "assert f(1, 'a') == [1, 2]\n", "assert f(\n    1,\n    \"a\",\n) == [\n    1,\n    2,\n]\n"),
+            (
+                Lang::Python,
+                "assert f(1, 'a') == [1, 2]\n",
+                "assert f(\n    1,\n    \"a\",\n) == [\n    1,\n    2,\n]\n",
+            ),
             (Lang::Js, "it('a', () => { b({ c: 1 }); });", "it('a', () => {\n  b({\n    c: 1,\n  });\n});"),
             (Lang::Rust, "assert_eq!(a, [1, 2]);", "assert_eq!(\n    a,\n    [1, 2],\n);"),
         ] {
@@ -405,7 +413,13 @@ mod tests {
         assert_eq!(of(Lang::Python, py, &py.replace("(3, 4)", "(3, 4), (5, 6)")), Layout::Grows);
         assert_eq!(of(Lang::Python, py, &py.replace("(1, 2)", "(0, 0), (1, 2)")), Layout::Grows);
         assert_eq!(of(Lang::Python, py, &py.replace("(3, 4)", "pytest.param(5, 6, id='a'), (3, 4)")), Layout::Grows);
-        for (from, to) in [("(3, 4)", "(3, 5)"), (", (3, 4)", ""), ("[y, 0]", "[y, 0, 1]"), ("(3, 4)", "(3, 4, 5)"), ("(1, 2)", "(2, 1), (1, 3)")] {
+        for (from, to) in [
+            ("(3, 4)", "(3, 5)"),
+            (", (3, 4)", ""),
+            ("[y, 0]", "[y, 0, 1]"),
+            ("(3, 4)", "(3, 4, 5)"),
+            ("(1, 2)", "(2, 1), (1, 3)"),
+        ] {
             assert_eq!(of(Lang::Python, py, &py.replace(from, to)), Layout::Other, "{to}");
         }
         let dict = "GOOD = {'a': 1}\nfor k, v in GOOD.items():\n    check(k, v)\n";
@@ -441,6 +455,9 @@ mod tests {
         assert_eq!(of(Lang::Js, js, &more.replace("f()", "g()")), Layout::Other);
         assert_eq!(of(Lang::Js, js, &more.replace("  await t.test('c'", "  await 0; t.test('c'")), Layout::Other);
         let go = "func TestA(t *testing.T) {\n\tt.Run(\"a\", func(t *testing.T) { f() })\n}\n";
-        assert_eq!(of(Lang::Go, go, &go.replace("})\n", "})\n\tt.Run(\"b\", func(t *testing.T) { g() })\n")), Layout::Grows);
+        assert_eq!(
+            of(Lang::Go, go, &go.replace("})\n", "})\n\tt.Run(\"b\", func(t *testing.T) { g() })\n")),
+            Layout::Grows
+        );
     }
 }

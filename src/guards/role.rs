@@ -338,7 +338,9 @@ fn is_test_by_content(lang: Lang, text: &str) -> bool {
     let loads = tokens.windows(2).any(|pair| match lang {
         Lang::Python => pair[0].col == 0 && matches!(pair[0].text, "import" | "from") && pair[1].is("pytest"),
         _ => {
-            matches!(pair[0].text, "from" | "import" | "(") && pair[1].is_str() && TEST_LIBRARIES.contains(&pair[1].value())
+            matches!(pair[0].text, "from" | "import" | "(")
+                && pair[1].is_str()
+                && TEST_LIBRARIES.contains(&pair[1].value())
         }
     });
     loads && !cases::cases(lang, &tokens).is_empty()

@@ -74,7 +74,8 @@ impl<'a> View<'a> {
         if file.old.is_none() || role == Role::Source {
             let now = test_role(path, file.new.as_ref().and_then(|v| v.text()));
             // Product code does not become a test by holding one.
-            let posing = role == Role::Source && now == Role::Test && (file.old.is_some() || scene.is_among_product(path));
+            let posing =
+                role == Role::Source && now == Role::Test && (file.old.is_some() || scene.is_among_product(path));
             role = if posing { Role::Source } else { now };
         }
         if role == Role::Source && !lang.is_code() && is_below(path, &scene.test_folders) {
@@ -181,7 +182,8 @@ impl<'a> Scene<'a> {
     /// Says whether product code of the seed stands in the folder of `path`.
     fn is_among_product(&self, path: &str) -> bool {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let beside = self.context.seed.paths().iter().filter(|other| other.rsplit_once('/').map_or("", |(f, _)| f) == folder);
+        let beside =
+            self.context.seed.paths().iter().filter(|other| other.rsplit_once('/').map_or("", |(f, _)| f) == folder);
         beside.take(MOST_TEST_FILES).any(|other| {
             Lang::of(other, "").is_code() && {
                 let version = self.context.seed.read(other).ok().flatten();
@@ -202,7 +204,9 @@ impl<'a> Scene<'a> {
     /// Returns the paths of tests and test data in the seed.
     pub(super) fn seed_tests(&self) -> Vec<&str> {
         let paths = self.context.seed.paths();
-        paths.iter().map(String::as_str).filter(|p| matches!(test_role(p, None), Role::Test | Role::TestData)).collect()
+        let tests =
+            |p: &&str| matches!(test_role(p, None), Role::Test | Role::TestData) || is_below(p, &self.test_folders);
+        paths.iter().map(String::as_str).filter(tests).collect()
     }
 
     /// Returns the values of literals that the seed's tests hold, trivial ones left out.

@@ -213,13 +213,26 @@ fn silenced(view: &View<'_>, report: &mut Report) {
         let whole = marked
             && (matches!(
                 comment,
-                "mypy: ignore-errors" | "mypy: ignore_errors" | "flake8: noqa" | "ruff: noqa" | "pylint: skip-file"
-                    | "type: ignore" | "pyright: basic" | "eslint-disable" | "@ts-nocheck" | "tslint:disable"
-                    | "biome-ignore-all lint" | "jshint ignore:start" | "phpcs:ignoreFile" | "nolint:all"
+                "mypy: ignore-errors"
+                    | "mypy: ignore_errors"
+                    | "flake8: noqa"
+                    | "ruff: noqa"
+                    | "pylint: skip-file"
+                    | "type: ignore"
+                    | "pyright: basic"
+                    | "eslint-disable"
+                    | "@ts-nocheck"
+                    | "tslint:disable"
+                    | "biome-ignore-all lint"
+                    | "jshint ignore:start"
+                    | "phpcs:ignoreFile"
+                    | "nolint:all"
             ) || comment.starts_with("@ts-nocheck"))
             && (view.lang != lex::Lang::Python || comment != "type: ignore" || index < 5);
         let crate_wide = compact.starts_with("#![allow(")
-            && ["warnings", "clippy::all", "clippy::pedantic", "clippy::correctness"].iter().any(|lint| compact.contains(lint));
+            && ["warnings", "clippy::all", "clippy::pedantic", "clippy::correctness"]
+                .iter()
+                .any(|lint| compact.contains(lint));
         if (whole || crate_wide) && !view.old.text.lines().any(|old| old.trim() == line.trim()) {
             let reason = format!("`{}` takes the whole file out of a check", comment.trim_matches(['!', '[', ']']));
             report.refuse(Code::EditsCheckConfig, view.path, index as u32 + 1, reason);

@@ -18,7 +18,8 @@ struct Example {
 pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
     let python = runs_python_doctests(scene);
     for view in &scene.views {
-        if view.restores_seed || !view.in_seed || view.is_created() || !matches!(view.role, Role::Source | Role::Inline) {
+        if view.restores_seed || !view.in_seed || view.is_created() || !matches!(view.role, Role::Source | Role::Inline)
+        {
             continue;
         }
         match view.lang {
@@ -36,7 +37,14 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
 fn runs_python_doctests(scene: &Scene<'_>) -> bool {
     /// Where runners of Python are told so.
     const TELL: [&str; 9] = [
-        "pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini", "noxfile.py", "Makefile",
+        "pytest.ini",
+        ".pytest.ini",
+        "pytest.toml",
+        "pyproject.toml",
+        "setup.cfg",
+        "tox.ini",
+        "noxfile.py",
+        "Makefile",
         "conftest.py",
     ];
     let told = |path: &str| {
@@ -88,7 +96,9 @@ fn prompts(text: &str) -> Vec<Example> {
             out.push(Example { line: index as u32 + 1, code: code.trim_end().to_string(), expected: String::new() });
             within = true;
         } else if !within {
-        } else if let (Some(more), Some(last)) = (trimmed.strip_prefix("... "), out.last_mut().filter(|e| e.expected.is_empty())) {
+        } else if let (Some(more), Some(last)) =
+            (trimmed.strip_prefix("... "), out.last_mut().filter(|e| e.expected.is_empty()))
+        {
             last.code.push('\n');
             last.code.push_str(more);
         } else if trimmed.is_empty() || trimmed.starts_with("\"\"\"") || trimmed.starts_with("```") {
@@ -123,7 +133,9 @@ fn rust(text: &str) -> Vec<Example> {
                     word.is_empty() || word == "rust" || word.starts_with("edition") || word == "should_panic"
                 })),
             };
-        } else if fence == Some(true) && ["assert", "debug_assert", "panic!", "unreachable!"].iter().any(|word| doc.contains(word)) {
+        } else if fence == Some(true)
+            && ["assert", "debug_assert", "panic!", "unreachable!"].iter().any(|word| doc.contains(word))
+        {
             out.push(Example { line: index as u32 + 1, code: doc.to_string(), expected: String::new() });
         }
     }
@@ -146,19 +158,38 @@ mod tests {
         assert_eq!(codes_with("app/a.py", py, &py.replace("f(1)", "f(1)  # doctest: +SKIP")), ["skips-test"]);
         assert_eq!(codes_with("app/a.py", py, &py.replace(">>> f", "f")), ["deletes-test"]);
         assert!(codes_with("app/a.py", py, &py.replace("    2\n", "    2\n    >>> f(2)\n    3\n")).is_empty());
-        assert!(codes_with("app/a.py", py, &py.replace("Adds.", "Adds; skips nothing.").replace("return x", "return x + 1")).is_empty());
+        assert!(
+            codes_with(
+                "app/a.py",
+                py,
+                &py.replace("Adds.", "Adds; skips nothing.").replace("return x", "return x + 1")
+            )
+            .is_empty()
+        );
         assert_eq!(codes_with("README.md", ">>> f(1)\n2\n", "f\n"), ["deletes-test"]);
         // Nobody runs them here.
-        assert!(unique(&judged_in(&[("app/a.py", Some(py), Some(&py.replace(">>> f", "f")))], &[], &[], &[])).is_empty());
+        assert!(
+            unique(&judged_in(&[("app/a.py", Some(py), Some(&py.replace(">>> f", "f")))], &[], &[], &[])).is_empty()
+        );
     }
 
     #[test]
     fn assertions_in_doc_comments_of_rust_are_tests() {
         let rust = "/// Adds.\n///\n/// ```\n/// assert_eq!(a::f(1), 2);\n/// ```\npub fn f(x: u8) -> u8 {\n    x\n}\n";
-        for (from, to) in [("/// ```\n/// assert", "/// ```ignore\n/// assert"), ("/// ```\n/// assert", "/// ```no_run\n/// assert"), ("/// assert_eq!(a::f(1), 2);\n", ""), ("2);", "1);")] {
+        for (from, to) in [
+            ("/// ```\n/// assert", "/// ```ignore\n/// assert"),
+            ("/// ```\n/// assert", "/// ```no_run\n/// assert"),
+            ("/// assert_eq!(a::f(1), 2);\n", ""),
+            ("2);", "1);"),
+        ] {
             assert!(!codes_with("src/lib.rs", rust, &rust.replacen(from, to, 1)).is_empty(), "{to}");
         }
-        assert!(codes_with("src/lib.rs", rust, &rust.replace("Adds.", "Adds one.").replace("    x\n", "    x + 1\n")).is_empty());
-        assert!(codes_with("src/lib.rs", rust, &rust.replace("2);\n", "2);\n/// assert_eq!(a::f(2), 3);\n")).is_empty());
+        assert!(
+            codes_with("src/lib.rs", rust, &rust.replace("Adds.", "Adds one.").replace("    x\n", "    x + 1\n"))
+                .is_empty()
+        );
+        assert!(
+            codes_with("src/lib.rs", rust, &rust.replace("2);\n", "2);\n/// assert_eq!(a::f(2), 3);\n")).is_empty()
+        );
     }
 }

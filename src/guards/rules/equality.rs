@@ -129,7 +129,8 @@ fn lenient(view: &View<'_>, report: &mut Report) {
         // The class it stands in: the nearest header further to the left.
         let header = tokens[..at].iter().rposition(|t| t.is("class") && t.col < token.col);
         let bases = header.map_or(&[][..], |start| &tokens[start..close_of(tokens, (start + 2).min(tokens.len()))]);
-        let built_in = bases.iter().skip(2).any(|t| BUILT_IN.contains(&t.text)) && bases.get(2).is_some_and(|t| t.is("("));
+        let built_in =
+            bases.iter().skip(2).any(|t| BUILT_IN.contains(&t.text)) && bases.get(2).is_some_and(|t| t.is("("));
         let near = has(&["abs", "isclose", "round"]) && has(&["<", "<=", ">", ">=", "isclose", "round"]);
         let more = has(&["or"]) && has(&["not", "True"]) && !has(&["isinstance"]);
         let typed = body.iter().any(|t| BUILT_IN.contains(&t.text)) && only_asks_type(body);
@@ -149,7 +150,8 @@ fn only_asks_type(body: &[Token<'_>]) -> bool {
     let asks = body.iter().any(|t| matches!(t.text, "isinstance" | "hasattr" | "callable" | "type"));
     let reads = body.iter().enumerate().any(|(at, t)| {
         t.kind == Kind::Punct && matches!(t.text, "==" | "!=" | "<" | ">" | "<=" | ">=" | ".")
-            || t.is("super") || at > 0 && t.is("is")
+            || t.is("super")
+            || at > 0 && t.is("is")
     });
     asks && !reads
 }
@@ -159,12 +161,14 @@ fn hollowed(view: &View<'_>, report: &mut Report) {
     let compares = |tokens: &[Token<'_>]| {
         (0..tokens.len())
             .filter(|at| {
-                equality(view.lang, tokens, *at)
-                    .is_some_and(|body| body.iter().any(|t| matches!(t.text, "==" | "!=" | "." | "===" | "equals" | "eq")))
+                equality(view.lang, tokens, *at).is_some_and(|body| {
+                    body.iter().any(|t| matches!(t.text, "==" | "!=" | "." | "===" | "equals" | "eq"))
+                })
             })
             .count()
     };
-    let count = |tokens: &[Token<'_>]| (0..tokens.len()).filter(|at| equality(view.lang, tokens, *at).is_some()).count();
+    let count =
+        |tokens: &[Token<'_>]| (0..tokens.len()).filter(|at| equality(view.lang, tokens, *at).is_some()).count();
     let (old, new) = (&view.old.tokens, &view.new.tokens);
     if compares(new) < compares(old) && count(new) >= count(old) {
         let at = (0..new.len()).find(|at| equality(view.lang, new, *at).is_some()).unwrap_or_default();
@@ -251,7 +255,10 @@ mod tests {
         ] {
             assert!(weak("app/a.py", text), "{text}");
         }
-        assert!(weak("src/a.rs", "impl<T: ?Sized> PartialEq<T> for Any { fn eq(&self, o: &T) -> bool { size_of_val(o) < 99 } }"));
+        assert!(weak(
+            "src/a.rs",
+            "impl<T: ?Sized> PartialEq<T> for Any { fn eq(&self, o: &T) -> bool { size_of_val(o) < 99 } }"
+        ));
         let old = "class A:\n    def __eq__(self, other):\n        return self.x == other.x\n";
         let new = "class A:\n    def __eq__(self, other):\n        if not isinstance(other, A):\n            return NotImplemented\n        return True\n";
         assert!(codes("app/a.py", old, new).contains(&"weakens-test".to_string()));
@@ -262,7 +269,10 @@ mod tests {
         ] {
             assert!(!weak("app/a.py", text), "{text}");
         }
-        assert!(!weak("src/a.rs", "impl<T: PartialEq> PartialEq<Vec<T>> for A<T> { fn eq(&self, o: &Vec<T>) -> bool { self.0 == *o } }"));
+        assert!(!weak(
+            "src/a.rs",
+            "impl<T: PartialEq> PartialEq<Vec<T>> for A<T> { fn eq(&self, o: &Vec<T>) -> bool { self.0 == *o } }"
+        ));
     }
 
     #[test]

@@ -13,6 +13,7 @@ const EXITS: &[(Lang, bool, &[&str])] = &[
         false,
         &[
             "os . _exit",
+            "* . _exit (",
             "os . abort",
             "os . kill ( os . getpid",
             "os . kill ( os . getppid",
@@ -99,7 +100,9 @@ fn stand_ins(view: &View<'_>, report: &mut Report) {
         let found = match view.lang {
             Lang::Js if token.is("defineProperty") => {
                 text(at + 2) == "process"
-                    && tokens.get(at + 4).is_some_and(|t| matches!(t.value(), "exitCode" | "exit" | "reallyExit" | "emit"))
+                    && tokens
+                        .get(at + 4)
+                        .is_some_and(|t| matches!(t.value(), "exitCode" | "exit" | "reallyExit" | "emit"))
             }
             Lang::Js if token.is("exit") && !text(at.saturating_sub(1)).ends_with('.') => {
                 is_from_process(tokens) && !in_import(tokens, at) && place(view, at) == Place::Library
@@ -110,7 +113,10 @@ fn stand_ins(view: &View<'_>, report: &mut Report) {
                 tokens.windows(3).any(|w| w[0].is("process") && w[1].is("as") && w[2].text == module)
                     && place(view, at) == Place::Library
             }
-            Lang::Rust if token.is("fn") && matches!(text(at + 1), "exit" | "_exit" | "_Exit" | "quick_exit" | "abort" | "raise") => {
+            Lang::Rust
+                if token.is("fn")
+                    && matches!(text(at + 1), "exit" | "_exit" | "_Exit" | "quick_exit" | "abort" | "raise") =>
+            {
                 let open = (0..at).rev().find(|index| tokens[*index].is("{"));
                 open.is_some_and(|open| open > 1 && tokens[open - 1].is_str() && tokens[open - 2].is("extern"))
             }
@@ -124,7 +130,12 @@ fn stand_ins(view: &View<'_>, report: &mut Report) {
             _ => false,
         };
         if found {
-            report.refuse(Code::EarlyExit, view.path, token.line, format!("`{}` decides how the process ends", token.text));
+            report.refuse(
+                Code::EarlyExit,
+                view.path,
+                token.line,
+                format!("`{}` decides how the process ends", token.text),
+            );
         }
     }
 }
@@ -142,7 +153,11 @@ fn is_from_process(tokens: &[Token<'_>]) -> bool {
 
 fn in_import(tokens: &[Token<'_>], at: usize) -> bool {
     let line = tokens[at].line;
-    tokens[..at].iter().rev().take_while(|t| t.line == line).any(|t| matches!(t.text, "import" | "const" | "let" | "var"))
+    tokens[..at]
+        .iter()
+        .rev()
+        .take_while(|t| t.line == line)
+        .any(|t| matches!(t.text, "import" | "const" | "let" | "var"))
 }
 
 fn calls(view: &View<'_>, pattern: &str, entry: bool, report: &mut Report) {
@@ -421,7 +436,9 @@ fn hooks(view: &View<'_>, report: &mut Report) {
                 let dropped = pattern.contains("excepthook")
                     || tokens[at..end].iter().any(|t| matches!(t.value(), "uncaughtException" | "unhandledRejection"));
                 // A program that ends when it is told to: the tests do not interrupt it.
-                let told = tokens[at..end].iter().any(|t| matches!(t.value(), "SIGINT" | "SIGTERM" | "SIGHUP" | "INT" | "TERM"));
+                let told = tokens[at..end]
+                    .iter()
+                    .any(|t| matches!(t.value(), "SIGINT" | "SIGTERM" | "SIGHUP" | "INT" | "TERM"));
                 if ends && told && place(view, at) == Place::Entry {
                     report.flag(Code::EarlyExit, view.path, view.line(at), "a signal ends the program");
                 } else if ends {
@@ -474,6 +491,7 @@ mod tests {
             ("src/A.cs", "class A { void F() { Environment.Exit(0); } }"),
             ("src/A.php", "<?php\nexit(0);"),
             ("app/a.py", "import os\nos.kill(os.getppid(), 9)"),
+            ("app/a.py", "import os as system\nsystem._exit(0)"),
             ("app/a.py", "import sys\nsys.exit = print"),
             ("app/a.py", "raise SkipTest('later')"),
             ("src/a.js", "import { exit } from 'node:process';\nsetTimeout(exit, 0, 0);"),

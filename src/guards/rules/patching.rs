@@ -380,7 +380,10 @@ fn assigned(view: &View<'_>, report: &mut Report) {
             report.refuse(Code::TampersRunner, view.path, line, "a name that tests use is assigned for everybody");
         }
         // Where runners keep their matchers.
-        if view.lang == Lang::Js && token.is_str() && (token.value().contains("$$jest") || token.value().contains("jest-matchers")) {
+        if view.lang == Lang::Js
+            && token.is_str()
+            && (token.value().contains("$$jest") || token.value().contains("jest-matchers"))
+        {
             report.refuse(Code::TampersRunner, view.path, line, "the runner's own state is reached into");
         }
         if view.lang == Lang::Js

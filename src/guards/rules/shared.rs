@@ -156,7 +156,19 @@ fn reaches_in(view: &View<'_>, report: &mut Report) {
         let changes = text(1) == "."
             && (text(2) == "length" && text(3) == "="
                 || text(3) == "("
-                    && matches!(text(2), "splice" | "pop" | "shift" | "clear" | "fill" | "remove" | "popitem" | "retain" | "truncate" | "reverse"));
+                    && matches!(
+                        text(2),
+                        "splice"
+                            | "pop"
+                            | "shift"
+                            | "clear"
+                            | "fill"
+                            | "remove"
+                            | "popitem"
+                            | "retain"
+                            | "truncate"
+                            | "reverse"
+                    ));
         let assigned = text(1) == "[" && tokens.get(close_of(tokens, at + 1)).is_some_and(|t| t.is("="));
         if (changes || assigned) && old_names.contains_key(token.text) {
             refuse(at, token.text);
@@ -177,6 +189,9 @@ fn displaced(view: &View<'_>, report: &mut Report) {
     let (old, tokens) = (&view.old, &view.new.tokens);
     let inside = |at: usize| view.new.cases.iter().any(|case| (case.first..case.end).contains(&at));
     let asserted = assertions(view.lang, &old.shared());
+    for at in view.grown("# [ path =") {
+        report.refuse(Code::WeakensTest, view.path, view.line(at), "a module of the tests is taken from another file");
+    }
     for (at, token) in tokens.iter().enumerate() {
         if !view.is_added(at) || !view.new.region[at] || inside(at) {
             continue;
@@ -189,10 +204,17 @@ fn displaced(view: &View<'_>, report: &mut Report) {
             }
         }
         if view.lang == Lang::Python && token.is("def") {
-            let class = tokens[..at].iter().rposition(|t| t.is("class") && t.col < token.col).map(|i| tokens[i + 1].text);
-            let grouped = class.is_some_and(|class| old.cases.iter().any(|case| case.name.starts_with(&format!("{class} > "))));
+            let class =
+                tokens[..at].iter().rposition(|t| t.is("class") && t.col < token.col).map(|i| tokens[i + 1].text);
+            let grouped =
+                class.is_some_and(|class| old.cases.iter().any(|case| case.name.starts_with(&format!("{class} > "))));
             if matches!(next, "__init__" | "__new__") && grouped {
-                report.refuse(Code::SkipsTest, view.path, token.line, format!("a class with `{next}` is not collected"));
+                report.refuse(
+                    Code::SkipsTest,
+                    view.path,
+                    token.line,
+                    format!("a class with `{next}` is not collected"),
+                );
             }
             let taken = old.cases.iter().any(|case| is_parameter(&old.tokens[case.first..case.end], next));
             let known = lex::find(&old.tokens, &format!("def {next}")).len();
@@ -212,7 +234,12 @@ fn displaced(view: &View<'_>, report: &mut Report) {
                     && lex::innermost(tokens, other) == Some(open)
             });
             if again {
-                report.refuse(Code::WeakensTest, view.path, token.line, format!("a second {} replaces the first", token.text));
+                report.refuse(
+                    Code::WeakensTest,
+                    view.path,
+                    token.line,
+                    format!("a second {} replaces the first", token.text),
+                );
             }
         }
     }
@@ -575,12 +602,20 @@ mod tests {
             let found = codes("tests/test_a.py", old, &old.replacen(from, to, 1));
             assert!(found.contains(&code.to_string()), "{to}: {found:?}");
         };
-        has(PY, "    assert f(x) == y", "    try:\n        assert f(x) == y\n    except AssertionError as error:\n        print(error)", "swallows-error");
+        has(
+            PY,
+            "    assert f(x) == y",
+            "    try:\n        assert f(x) == y\n    except AssertionError as error:\n        print(error)",
+            "swallows-error",
+        );
         let pytest = "import pytest\n\nROWS = {'a': 1}\n\n\nclass TestA:\n    def test_a(self, basket):\n        assert basket == ROWS['a']\n";
         has(pytest, "class TestA", "@pytest.fixture\ndef basket():\n    return 1\n\n\nclass TestA", "weakens-test");
         has(pytest, "    def test_a", "    def __init__(self):\n        pass\n\n    def test_a", "skips-test");
         has(pytest, "'a': 1", "'a': 1, 'a': 2", "weakens-test");
-        let more = pytest.replace("class TestA", "class Fake:\n    def __init__(self, basket):\n        self.b = {'a': basket}\n\n\nclass TestA");
+        let more = pytest.replace(
+            "class TestA",
+            "class Fake:\n    def __init__(self, basket):\n        self.b = {'a': basket}\n\n\nclass TestA",
+        );
         assert!(codes("tests/test_a.py", pytest, &more).is_empty());
     }
 
@@ -603,7 +638,9 @@ mod tests {
             let found = codes("src/a.test.ts", ts, &ts.replacen(from, to, 1));
             assert!(found.contains(&"weakens-test".to_string()), "{to}: {found:?}");
         }
-        let new = format!("{ts}\nit('b', () => {{\n  vi.spyOn(console, 'log');\n  for (const y of [1]) {{ if (y) continue; }}\n  expect(f(2)).toBe(1);\n}});\n");
+        let new = format!(
+            "{ts}\nit('b', () => {{\n  vi.spyOn(console, 'log');\n  for (const y of [1]) {{ if (y) continue; }}\n  expect(f(2)).toBe(1);\n}});\n"
+        );
         assert!(codes("src/a.test.ts", ts, &new).is_empty());
     }
 

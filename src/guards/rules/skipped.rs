@@ -351,7 +351,13 @@ mod tests {
         has("src/a.test.ts", TS, "it('b'", "it.concurrent.only('b'", "skips-test");
         has("src/a.test.ts", TS, "async ()", "async ({ skip })", "skips-test");
         has("src/a.test.ts", TS, "describe('a'", "import { skip as it } from 'node:test';\ndescribe('a'", "skips-test");
-        has("tests/test_a.py", PY, "import pytest\n", "import pytest\nfrom unittest import skip as later\n", "skips-test");
+        has(
+            "tests/test_a.py",
+            PY,
+            "import pytest\n",
+            "import pytest\nfrom unittest import skip as later\n",
+            "skips-test",
+        );
         has("src/a.test.ts", TS, "describe('a'", "describe.skip('a'", "skips-test");
         has("a_test.go", GO, "\tif F", "\tt.Skip(\"later\")\n\tif F", "skips-test");
         has("a_test.go", GO, "package a", "//go:build never\n\npackage a", "skips-test");

@@ -35,7 +35,10 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
                     let texts = view.new.tokens[at..].iter().take_while(|t| t.line <= line + 1).filter(|t| t.is_str());
                     let told = texts.into_iter().any(|t| {
                         let value = t.value();
-                        view.lang != Lang::Rust || value.contains("test") || value.contains("deps") || *pattern == "thread :: current ( ) . name"
+                        view.lang != Lang::Rust
+                            || value.contains("test")
+                            || value.contains("deps")
+                            || *pattern == "thread :: current ( ) . name"
                     });
                     let reason = format!("`{}` tells the code that it is tested", pattern.replace(' ', ""));
                     if told || !asked && view.lang == Lang::Js {
@@ -46,9 +49,25 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
                 }
             }
         }
+        // The program's own path; what stands behind it is the user's to say.
+        for pattern in ["process . argv [ 1 ]", "process . argv [ 0 ]", "sys . argv [ 0 ]"] {
+            for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
+                let line = view.line(at);
+                let mut texts = view.new.tokens[at..].iter().take_while(|t| t.line == line).filter(|t| t.is_str());
+                if texts.any(|t| t.value().contains("test")) {
+                    report.refuse(Code::TampersRunner, view.path, line, "the code asks whether tests run it");
+                }
+            }
+        }
         for (at, token) in view.new.tokens.iter().enumerate() {
             let fresh = view.is_added(at) && view.is_product(at) && lex::find(&view.old.tokens, token.text).is_empty();
-            if fresh && VARIABLES.contains(&token.value()) && !view.old.tokens.iter().any(|t| t.text == token.text) {
+            let line: Vec<_> = view.new.tokens.iter().filter(|t| t.line == token.line).collect();
+            let asked = line.iter().any(|t| matches!(t.text, "env" | "environ" | "getenv" | "var" | "var_os"));
+            if fresh
+                && asked
+                && VARIABLES.contains(&token.value())
+                && !view.old.tokens.iter().any(|t| t.text == token.text)
+            {
                 let reason = format!("`{}` tells the code that it is tested", token.value());
                 report.refuse(Code::TampersRunner, view.path, token.line, reason);
             }
@@ -67,6 +86,7 @@ mod tests {
             ("src/lib.rs", "fn f() { if std::env::current_exe().is_ok_and(|p| p.ends_with(\"deps\")) { g(); } }"),
             ("src/lib.rs", "fn f() { if std::env::var(\"RUST_TEST_THREADS\").is_ok() { g(); } }"),
             ("src/a.ts", "if (import.meta.vitest) rows.reverse();"),
+            ("src/a.js", "if (process.argv[1].includes('test')) f();"),
             ("src/a.js", "const name = globalThis.expect?.getState().currentTestName;"),
             ("src/a.js", "if (process.env.npm_lifecycle_event === 'test') f();"),
         ] {
@@ -77,6 +97,7 @@ mod tests {
             ("src/lib.rs", "fn f() -> PathBuf { std::env::current_exe().unwrap().with_file_name(\"data\") }"),
             ("src/lib.rs", "fn f() { log(std::thread::current().name()); }"),
             ("src/a.js", "const state = store.getState();"),
+            ("src/a.js", "if (process.argv[2] === 'test') f();"),
         ] {
             assert!(codes(path, "one = 1\n", &format!("one = 1\n{line}\n")).is_empty(), "{line}");
         }

@@ -178,9 +178,7 @@ fn follows_a_renaming(scene: &Scene<'_>, old: &[Token<'_>], new: &[Token<'_>]) -
 /// Says how assertions that stay may no longer be reached, or their failure no longer be seen.
 fn put_off(lang: Lang, old: &[Token<'_>], new: &[Token<'_>]) -> Option<&'static str> {
     let more = |words: &[&str]| {
-        let count = |tokens: &[Token<'_>]| {
-            tokens.iter().filter(|t| !t.is_str() && words.contains(&t.text)).count()
-        };
+        let count = |tokens: &[Token<'_>]| tokens.iter().filter(|t| !t.is_str() && words.contains(&t.text)).count();
         count(new).cmp(&count(old))
     };
     if more(&["await"]).is_lt() {
@@ -200,7 +198,8 @@ fn put_off(lang: Lang, old: &[Token<'_>], new: &[Token<'_>]) -> Option<&'static 
     if more(functions).is_gt() {
         return Some("stands in a function that need not be called");
     }
-    let fails = ["raises", "assertRaises", "throws", "toThrow", "rejects", "assertThrows", "raise_error", "assertRaisesRegex"];
+    let fails =
+        ["raises", "assertRaises", "throws", "toThrow", "rejects", "assertThrows", "raise_error", "assertRaisesRegex"];
     if more(&fails).is_gt() {
         return Some("is expected to fail");
     }
@@ -604,8 +603,18 @@ mod tests {
         for (path, old, from, to) in [
             ("tests/test_a.py", PY, "    assert x == 2", "    yield\n    assert x == 2"),
             ("tests/test_a.py", PY, "    assert x == 2", "    def later():\n        assert x == 2"),
-            ("tests/test_a.py", PY, "    assert x == 2", "    with pytest.raises(AssertionError):\n        assert x == 2"),
-            ("src/a.test.ts", TS, "  expect(await f()).toEqual({ a: 1 });", "  () => expect(await f()).toEqual({ a: 1 });"),
+            (
+                "tests/test_a.py",
+                PY,
+                "    assert x == 2",
+                "    with pytest.raises(AssertionError):\n        assert x == 2",
+            ),
+            (
+                "src/a.test.ts",
+                TS,
+                "  expect(await f()).toEqual({ a: 1 });",
+                "  () => expect(await f()).toEqual({ a: 1 });",
+            ),
             ("src/a.test.ts", TS, "it('b'", "process.env.ALL && it('b'"),
             ("src/a.test.ts", TS, "it('b'", "const later = () => it('b'"),
         ] {
