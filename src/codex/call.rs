@@ -306,17 +306,11 @@ mod tests {
         }
     }
 
-    /// A stand-in for Codex: a shell script that sees the arguments and standard input.
-    fn ask(script: &str, limit: Duration) -> (CallOutcome, Vec<String>, tempfile::TempDir) {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("codex");
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o755).open(&program).unwrap();
-        write!(file, "#!/bin/sh\n{script}\n").unwrap();
-        drop(file);
-        let request = CallRequest {
+    fn request(program: PathBuf, dir: &Path, limit: Duration) -> CallRequest {
+        CallRequest {
             program,
-            dir: dir.path().to_owned(),
-            folder: dir.path().to_owned(),
+            dir: dir.to_owned(),
+            folder: dir.to_owned(),
             prompt: "what? {{x}} \"q\" `b`\n".repeat(4),
             schema: Some(serde_json::json!({"type": "object"})),
             access: Access::ReadOnly,
@@ -326,7 +320,17 @@ mod tests {
             mcp_off: Vec::new(),
             env: vec![("CODEX_API_KEY".into(), "k".into())],
             limit,
-        };
+        }
+    }
+
+    /// A stand-in for Codex: a shell script that sees the arguments and standard input.
+    fn ask(script: &str, limit: Duration) -> (CallOutcome, Vec<String>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("codex");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o755).open(&program).unwrap();
+        write!(file, "#!/bin/sh\n{script}\n").unwrap();
+        drop(file);
+        let request = request(program, dir.path(), limit);
         let mut lines = Vec::new();
         // Another test's fork may for an instant hold the script open for writing.
         let outcome = loop {
@@ -376,6 +380,28 @@ echo '{{"type":"turn.failed","error":{{"message":"{message}"}}}}'; exit 1"#
         let Outcome::Failure(failure) = outcome.outcome else { panic!() };
         assert_eq!(failure.class, FailureClass::Network);
         assert_eq!(outcome.usage, Usage { input: 9520, estimated: true, ..Usage::default() });
+        assert!(!dir.path().join(ANSWER_FILE).exists());
+    }
+
+    #[test]
+    fn an_answer_that_lies_there_from_before_never_passes_for_this_calls() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("codex");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o755).open(&program).unwrap();
+        write!(file, "#!/bin/sh\nexit 1\n").unwrap();
+        drop(file);
+        std::fs::write(dir.path().join(ANSWER_FILE), "{\"stale\":true}").unwrap();
+        std::fs::write(dir.path().join(EVENTS_FILE), "{\"type\":\"turn.completed\"}\n").unwrap();
+        let mut request = request(program, dir.path(), MINUTE);
+        request.schema = None;
+        let outcome = loop {
+            match call(&request, &mut Never, &mut |_| ()) {
+                Err(error) if format!("{error:#}").contains("busy") => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        let Outcome::Failure(failure) = outcome.outcome else { panic!() };
+        assert_eq!(failure.class, FailureClass::Unknown);
         assert!(!dir.path().join(ANSWER_FILE).exists());
     }
 

@@ -18,7 +18,7 @@ use crate::config;
 use crate::detect::Detection;
 use crate::error::Failure;
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
-use crate::report::{Forecast, SCHEMA_VERSION, forecast};
+use crate::report::{FORECAST_LOOPS, Forecast, SCHEMA_VERSION, forecast};
 use crate::store::Face;
 use crate::workspace::{Repository, Workspace};
 
@@ -387,7 +387,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         schema_version: SCHEMA_VERSION,
         plan_hash: plan.hash(),
         goal_hash: plan.goal_hash(),
-        forecast: forecast(&plan, &super::tidying::states(&session.store(&repository))?.0),
+        forecast: forecast(&plan, &super::tidying::states(&session.store(&repository), FORECAST_LOOPS)?.0),
         plan,
         notes,
         unconfirmed,

@@ -178,16 +178,17 @@ pub fn history(session: &Session) -> anyhow::Result<HistoryReport> {
 /// Returns the figures of all loops of this work tree.
 pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
     let repository = session.repository()?;
-    let (states, unreadable) = states(&session.store(&repository))?;
+    let (states, unreadable) = states(&session.store(&repository), usize::MAX)?;
     Ok(stats_report(&states, unreadable))
 }
 
-/// Returns the loops of a work tree, oldest first, and how many cannot be read.
-pub(super) fn states(store: &Store) -> anyhow::Result<(Vec<State>, u32)> {
+/// Returns the newest loops of a work tree, oldest first, and how many of them cannot be read.
+pub(super) fn states(store: &Store, most: usize) -> anyhow::Result<(Vec<State>, u32)> {
     let mut states = Vec::new();
     let mut unreadable = 0;
-    for id in store.runs()? {
-        match store.run(&id).journal().ok().and_then(|journal| State::replay(&journal.records)) {
+    let runs = store.runs()?;
+    for id in &runs[runs.len().saturating_sub(most)..] {
+        match store.run(id).journal().ok().and_then(|journal| State::replay(&journal.records)) {
             Some(state) => states.push(state),
             None => unreadable += 1,
         }

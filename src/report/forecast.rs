@@ -11,8 +11,8 @@ use crate::codex::events::REQUEST_OVERHEAD_CHARS;
 use crate::engine::State;
 use crate::plan::{Money, Plan, Propose};
 
-/// Earlier loops that are looked at, the newest.
-const LOOPS: usize = 10;
+/// Earlier loops worth looking at, the newest.
+pub const FORECAST_LOOPS: usize = 10;
 
 /// Rounds taken for likely where no earlier loop shows better: one for a small fault, a few for a hard one.
 const ROUNDS: (u32, u32) = (1, 3);
@@ -61,7 +61,7 @@ pub struct Forecast {
 /// Returns the forecast of a plan. `earlier` are the loops of the same work tree, oldest first.
 pub fn forecast(plan: &Plan, earlier: &[State]) -> Forecast {
     let known: Vec<&State> =
-        earlier.iter().rev().filter(|state| state.finished && state.used.calls > 0).take(LOOPS).collect();
+        earlier.iter().rev().filter(|state| state.finished && state.used.calls > 0).take(FORECAST_LOOPS).collect();
     let sum = |of: &dyn Fn(&State) -> u64| known.iter().map(|state| of(state)).sum::<u64>();
     let rounds: Vec<u32> =
         known.iter().map(|state| state.used.iterations).filter(|iterations| *iterations > 0).collect();

@@ -8,7 +8,7 @@ mod stats;
 mod status;
 mod text;
 
-pub use forecast::{Forecast, forecast};
+pub use forecast::{FORECAST_LOOPS, Forecast, forecast};
 pub use history::{HistoryReport, HistoryRow};
 pub use progress::{clock, progress_line};
 pub use result::{ChangedFile, ProposalReport, ResultReport, result_report};
