@@ -112,7 +112,11 @@ fn row(what: &'static str, cause: Cause, class: FailureClass, does: Does, says: 
 
 impl Row {
     fn limited(self) -> Self {
-        Self { limit: Some(SHORT), ..self }
+        self.within(SHORT)
+    }
+
+    fn within(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 }
 
@@ -243,7 +247,7 @@ fn rows() -> Vec<Row> {
             BacksOff,
             "rate-limited; asked again at",
         )
-        .limited(),
+        .within(3 * SHORT),
         failed(
             "`response.failed`: `rate_limit_exceeded`, try again in 10 min",
             "rate_limit_exceeded",
@@ -1034,7 +1038,7 @@ fn waiting_asks_nothing_and_after_the_reset_once() {
     repo.files(sum_files()).commit("The state with the fault");
     let scene = Scene { server, environment, repo };
     let mut running = scene.spawn_start(&["--test-cmd", "node --test"]);
-    let soon = Duration::from_secs(60);
+    let soon = Duration::from_secs(240);
     running.wait_for("pause", soon, |_| scene.status()["status"] == "paused");
     let status = scene.status();
     assert_eq!(status["waiting"]["cause"], "rate-limit");
