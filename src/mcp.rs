@@ -25,6 +25,8 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -59,10 +61,13 @@ decisions that cost much; `should_request_review` says when that is due. UNAVAIL
 it is neither a yes nor a no. For work towards a measurable goal: `loop_preflight`, then `loop_plan`, show the plan, \
 then `loop_start` with its planHash; watch with `loop_status` or `loop_wait`, read `loop_result`.";
 
-/// Serves until standard input ends.
+/// Serves until standard input ends or a signal comes, as hosts send one at the end of a session. Returns the signal.
 ///
 /// Returns an error if the runtime cannot be started.
-pub fn serve(session: Session) -> anyhow::Result<()> {
+pub fn serve(session: Session) -> anyhow::Result<Option<i32>> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for signals")?;
+    std::thread::spawn(move || signals.forever().next().map(|signal| tell.send(signal)));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().context("start the MCP server")?;
     let shared = Arc::new(Shared {
@@ -72,21 +77,28 @@ pub fn serve(session: Session) -> anyhow::Result<()> {
         root: Mutex::default(),
     });
     let ours = Arc::clone(&shared);
-    runtime.block_on(async move {
+    let signal = runtime.block_on(async move {
         let input = Input { inner: tokio::io::stdin(), shared: Arc::clone(&ours) };
         // A client that leaves before it has introduced itself is no fault.
-        if let Ok(service) = (Server { shared: Arc::clone(&ours) }).serve((input, tokio::io::stdout())).await {
-            let _ = service.waiting().await;
-        }
+        let client = async {
+            if let Ok(service) = (Server { shared: Arc::clone(&ours) }).serve((input, tokio::io::stdout())).await {
+                let _ = service.waiting().await;
+            }
+        };
+        let signal = tokio::select! {
+            () = client => None,
+            signal = told => signal.ok(),
+        };
         ours.ended.store(true, Ordering::SeqCst);
         let began = tokio::time::Instant::now();
         while ours.running.load(Ordering::SeqCst) > 0 && began.elapsed() < FAREWELL {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        signal
     });
     // A read of standard input may hang for ever; nothing is owed to it.
     runtime.shutdown_background();
-    Ok(())
+    Ok(signal)
 }
 
 /// What all calls have in common.

@@ -50,7 +50,8 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Preflight(preflight) => run_preflight(&preflight, session, json),
         Command::Detect => run_detect(session, json),
         Command::Review(arguments) => review::run(&arguments, session, json),
-        Command::Mcp => crate::mcp::serve(session.clone()).map(|()| 0),
+        Command::Mcp => crate::mcp::serve(session.clone())
+            .map(|signal| signal.map_or(0, |signal| 128 + u8::try_from(signal).unwrap_or(0))),
         Command::Trust(trust) => run_trust(&trust, session, json),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
         Command::Hook(hook) => super::hosts::hook(&hook),

@@ -231,6 +231,7 @@ pub struct Options {
 
     /// What the configuration says of reviews; a start takes no notice of it.
     #[arg(skip)]
+    #[serde(skip_serializing_if = "ReviewSettings::is_unset")]
     pub review: ReviewSettings,
     /// Prices of a million tokens by model, in the user's own file only
     #[arg(skip)]

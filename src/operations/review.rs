@@ -700,6 +700,11 @@ impl ReviewSettings {
         }
     }
 
+    /// Says whether nothing is set.
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
     fn limits(&self) -> Limits {
         let base = Limits::default();
         Limits { day: self.max_per_day.unwrap_or(base.day), session: self.max_per_session.unwrap_or(base.session) }

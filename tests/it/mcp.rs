@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use loop_companion::answers::Verdict;
 use loop_companion::scripted::{Reply, ScriptedServer};
 use pretty_assertions::assert_eq;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -404,6 +405,21 @@ fn a_cancelled_call_ends_its_codex_while_the_server_and_other_calls_go_on() {
 
 #[test]
 fn the_end_of_input_ends_the_server_and_its_codex_even_in_the_middle_of_calls() {
+    ends_in_the_middle_of_calls(0, |raw| raw.input = None);
+}
+
+#[test]
+fn a_signal_ends_the_server_and_its_codex_in_the_middle_of_calls_with_their_records_written() {
+    ends_in_the_middle_of_calls(130, |raw| {
+        // As Claude Code ends a session: the second comes while the first is being obeyed.
+        let server = Pid::from_raw(i32::try_from(raw.child.id()).unwrap()).unwrap();
+        for signal in [Signal::INT, Signal::TERM] {
+            kill_process(server, signal).unwrap();
+        }
+    });
+}
+
+fn ends_in_the_middle_of_calls(code: i32, end: impl Fn(&mut Raw)) {
     let (server, environment, repo) = setup();
     let mut raw = Raw::start(&environment, repo.path());
     raw.introduce();
@@ -412,12 +428,18 @@ fn the_end_of_input_ends_the_server_and_its_codex_even_in_the_middle_of_calls() 
             "params": {"name": "codex_review", "arguments": {"prompt": format!("{id}: no answer, please")}}}));
     }
     server.wait_for_requests(2, LIMIT).unwrap();
-    raw.input = None;
+    end(&mut raw);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while raw.child.try_wait().unwrap().is_none() {
+    let status = loop {
+        if let Some(status) = raw.child.try_wait().unwrap() {
+            break status;
+        }
         assert!(Instant::now() < deadline, "the server outlives its client");
         std::thread::sleep(Duration::from_millis(10));
-    }
+    };
+    // Of two signals at once, either may be seen first.
+    let second = if code == 130 { 143 } else { code };
+    assert!([Some(code), Some(second)].contains(&status.code()), "{status}");
     environment.assert_no_processes();
     let records = fs::read_dir(repo.path().join("reviews/autonomous")).unwrap();
     let stopped = records.filter(|record| {
