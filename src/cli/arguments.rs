@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::operations::{Options, Span};
-use crate::review::{DecisionKind, Kind, Stakes};
 use crate::plan::Money;
+use crate::review::{DecisionKind, Kind, Stakes};
 
 /// Drive the Codex CLI round a measured loop until the goal is proven
 #[derive(Debug, Parser)]

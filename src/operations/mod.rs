@@ -3,9 +3,9 @@
 
 mod bringing;
 mod codex_check;
-mod news;
 mod consent;
 mod layers;
+mod news;
 mod options;
 mod planning;
 mod review;
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
-pub use news::{News, Told, keep_typed, news, typed, watched};
 pub use consent::{TrustReport, confirmed, distrust, trust};
+pub use news::{News, Told, keep_typed, news, typed, watched};
 pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,

@@ -11,8 +11,7 @@ use loop_companion::demo;
 use loop_companion::error::ErrorDocument;
 use loop_companion::operations::{
     ApplyReport, BranchReport, DetectReport, GateReport, Launched, ModelReport, PlanReport, PreflightReport,
-    PruneReport, ReviewList, ReviewStats, StopReport,
-    TrustReport,
+    PruneReport, ReviewList, ReviewStats, StopReport, TrustReport,
 };
 use loop_companion::report::{HistoryReport, ResultReport, SCHEMA_VERSION, StatsReport, StatusReport};
 use loop_companion::review::{PolicyReport, Review};
