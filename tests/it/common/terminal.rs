@@ -71,12 +71,13 @@ impl Terminal {
         };
         let shown = self.wait_for(question, |screen| row(screen).is_some());
         let key = row(&shown).unwrap();
-        // A dialog that has just opened takes no key for a moment, so that nobody answers what he has not read.
         let deadline = Instant::now() + LIMIT;
         while row(&self.screen()).is_some() {
             assert!(Instant::now() < deadline, "{question} takes no {label}:\n{}", self.screen());
+            self.settle();
             self.press(&key);
-            self.changes_within(Duration::from_secs(1), |screen| row(screen).is_none());
+            // Long: a key pressed twice would answer the next question too.
+            self.changes_within(Duration::from_secs(15), |screen| row(screen).is_none());
         }
         shown
     }
@@ -84,6 +85,21 @@ impl Terminal {
     /// What the screen shows.
     pub(crate) fn screen(&self) -> String {
         self.seen.0.lock().unwrap().screen.screen().contents()
+    }
+
+    /// Waits until nothing more is written for a moment: a dialog that has just opened takes no key yet, so that nobody
+    /// answers what he has not read.
+    fn settle(&self) {
+        let mut seen = self.seen.0.lock().unwrap();
+        for _ in 0..20 {
+            let written = seen.raw.len();
+            let more = |seen: &mut Seen| seen.raw.len() == written;
+            let (next, quiet) = self.seen.1.wait_timeout_while(seen, Duration::from_millis(600), more).unwrap();
+            seen = next;
+            if quiet.timed_out() {
+                return;
+            }
+        }
     }
 
     /// Waits for the screen to be as `ready` wants it, but not for long.
@@ -127,6 +143,7 @@ impl Terminal {
     /// Types a line and presses return.
     #[track_caller]
     pub(crate) fn line(&self, text: &str) {
+        self.settle();
         self.press(text);
         // A return in the same burst would be taken for a line end within the text. The program may fold a long one.
         let end: String = text.split_whitespace().last().unwrap_or_default().to_owned();
