@@ -64,7 +64,7 @@ fn compare(view: &View<'_>, old: &[Example], new: &[Example], report: &mut Repor
     let mut left: Vec<&Example> = new.iter().collect();
     for example in old {
         let same = |other: &&Example| other.code == example.code && other.expected == example.expected;
-        if let Some(at) = left.iter().position(|other| same(other)) {
+        if let Some(at) = left.iter().position(same) {
             left.remove(at);
             continue;
         }
