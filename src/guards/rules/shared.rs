@@ -283,6 +283,11 @@ fn loop_around(view: &View<'_>, at: usize) -> Option<usize> {
 fn take_over(view: &View<'_>, report: &mut Report) {
     for pattern in TAKE_OVER {
         for at in view.grown(pattern) {
+            // A helper may have a method of that name; a class of tests may not.
+            let method = matches!(pattern, "def run" | "def debug" | "def __call__" | "def __getattribute__");
+            if method && view.lang == Lang::Python && !in_test_class(view, at) {
+                continue;
+            }
             if view.new.region[at] && (pattern != "m . Run" || view.lang == Lang::Go) {
                 report.refuse(
                     Code::TampersRunner,
@@ -317,6 +322,19 @@ fn take_over(view: &View<'_>, report: &mut Report) {
             report.refuse(Code::WeakensTest, view.path, token.line, format!("`{name}` is defined anew"));
         }
     }
+}
+
+/// Whether the token stands in a class that holds tests or derives from what runs them.
+fn in_test_class(view: &View<'_>, at: usize) -> bool {
+    let tokens = &view.new.tokens;
+    let Some(class) = tokens[..at].iter().rposition(|t| t.is("class") && t.col < tokens[at].col) else { return false };
+    let bases = tokens[class..].iter().take_while(|t| !t.is(":"));
+    let name = format!("{} > ", tokens[class + 1].text);
+    view.new.cases.iter().any(|case| case.name.starts_with(&name) && case.first > class)
+        || bases
+            .into_iter()
+            .skip(2)
+            .any(|t| ["Test", "Case", "Suite", "Runner"].iter().any(|word| t.text.contains(word)))
 }
 
 /// Returns the names bound outside single tests, and what binds them.
@@ -649,6 +667,13 @@ mod tests {
         assert!(changed("from app import f", "from app import f, g").is_empty());
         assert!(changed("import unittest", "import json\nimport unittest").is_empty());
         assert!(changed("\n\nclass ATest", "\n\ndef make(x):\n    return [x]\n\n\nclass ATest").is_empty());
+        assert!(
+            codes_new(
+                "tests/test_c.py",
+                "class Type:\n    def __call__(self, x):\n        return x\n\n\ndef test_c():\n    assert f(Type())\n"
+            )
+            .is_empty()
+        );
         assert!(codes_new("tests/test_b.py", "import unittest\n\nclass B(unittest.TestCase):\n    def setUp(self):\n        self.x = 1\n\n    def test_b(self):\n        self.assertEqual(self.x, 1)\n\n\nif __name__ == '__main__':\n    unittest.main()\n").is_empty());
     }
 }
