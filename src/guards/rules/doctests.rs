@@ -47,7 +47,7 @@ fn runs_python_doctests(scene: &Scene<'_>) -> bool {
         "Makefile",
         "conftest.py",
     ];
-    let told = |path: &str| {
+    let told = |path: &String| {
         let version = scene.context.seed.read(path).ok().flatten();
         version.as_ref().and_then(|v| v.text()).is_some_and(|text| text.contains("doctest"))
     };
@@ -57,7 +57,7 @@ fn runs_python_doctests(scene: &Scene<'_>) -> bool {
     };
     scene.context.commands.iter().any(|command| command.contains("doctest"))
         || scene.views.iter().any(|view| view.lang == Lang::Python || is_doc(view.path))
-            && scene.context.seed.paths().iter().filter(|path| loads(path)).take(60).any(|path| told(path))
+            && scene.context.seed.paths().iter().filter(|path| loads(path)).take(60).any(told)
 }
 
 fn compare(view: &View<'_>, old: &[Example], new: &[Example], report: &mut Report) {

@@ -99,7 +99,7 @@ fn stand_ins(view: &View<'_>, report: &mut Report) {
             // `getattr(os, "_ex" + "it")`
             Lang::Python if token.is("getattr") && matches!(text(at + 2), "os" | "sys") => {
                 let call = &tokens[at..close_of(tokens, at + 1)];
-                let name: String = call.iter().filter(|t| t.is_str()).map(|t| t.value()).collect();
+                let name: String = call.iter().filter(|t| t.is_str()).map(Token::value).collect();
                 matches!(name.as_str(), "exit" | "_exit" | "abort" | "kill" | "execv")
             }
             Lang::Js if token.is("defineProperty") => {
