@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use crate::error::Failure;
 use crate::masking;
-use crate::operations::{Options, ReviewSettings};
+use crate::options::{self, Options, ReviewSettings};
 use crate::plan::sha256;
 use crate::store::write_atomic;
 
@@ -242,7 +242,7 @@ fn parse(path: &Path, text: &str) -> anyhow::Result<Options> {
         Failure::usage(format!("{}: {}", path.display(), error.to_string().trim()), hint)
     })?;
     if let Some(effort) = &options.effort {
-        crate::operations::efforts(effort).map_err(|cause| {
+        options::efforts(effort).map_err(|cause| {
             Failure::usage(
                 format!("{}: effort: {cause}", path.display()),
                 "write for example \"high\" or \"rank=low,suggest=xhigh\"",

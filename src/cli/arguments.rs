@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::operations::{Options, Span};
+use crate::options::{Options, Span};
 use crate::plan::Money;
 use crate::review::{DecisionKind, Kind, Stakes};
 

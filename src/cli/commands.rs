@@ -9,7 +9,8 @@ use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, S
 use super::{demo, output, review, terminal};
 use crate::engine::{StopReason, TreeAnswer};
 use crate::error::Failure;
-use crate::operations::{self, Action, Ended, Goal, Options, PlanReport, PlanRequest, Raise, Session};
+use crate::operations::{self, Action, Ended, Goal, PlanReport, PlanRequest, Raise, Session};
+use crate::options::{self, Options};
 use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_report, status_text};
 
 /// Most bytes read from standard input or a task file; far above the longest goal.
@@ -148,7 +149,7 @@ fn request_from_stdin(start: &Start, session: &Session) -> anyhow::Result<(PlanR
     let own: StdinArguments = serde_json::from_value(mine.into()).map_err(|error| unusable(error.to_string()))?;
     let options: Options = serde_json::from_value(rest.into()).map_err(|error| unusable(error.to_string()))?;
     if let Some(effort) = &options.effort {
-        operations::efforts(effort).map_err(unusable)?;
+        options::efforts(effort).map_err(unusable)?;
     }
     let text = match (&own.goal, &own.task_file) {
         (None, Some(file)) => Some(read_task_file(file, session)?),

@@ -12,10 +12,10 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::arguments::{Arguments, Command, Hook, HookEvent, Host, HostService};
+use super::hook::{self, Event, Typed};
 use super::{commands, output};
 use crate::config::{self, Environment};
 use crate::error;
-use crate::hook::{self, Event, Typed};
 use crate::operations::{self, Session, TurnEnd, Watch};
 use crate::runtime::StopSignal;
 

@@ -5,6 +5,7 @@
 mod arguments;
 mod commands;
 mod demo;
+mod hook;
 mod hosts;
 mod output;
 mod review;

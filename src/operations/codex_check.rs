@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Options, Session};
+use super::Session;
 use crate::codex::locate::{self, Catalog};
 use crate::error::Failure;
+use crate::options::Options;
 use crate::plan::{CallKind, CodexSettings};
 
 /// Who pays for the calls, in words.

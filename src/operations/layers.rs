@@ -6,8 +6,8 @@
 
 use std::fmt::Display;
 
-use super::options::{Options, Span};
 use crate::config::Files;
+use crate::options::{Options, Span};
 use crate::plan::Land;
 
 const MINUTE_MS: u64 = 60_000;

@@ -6,7 +6,6 @@ mod codex_check;
 mod consent;
 mod layers;
 mod news;
-mod options;
 mod planning;
 mod review;
 mod running;
@@ -20,14 +19,12 @@ pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
 pub use consent::{TrustReport, confirmed, distrust, trust};
 pub use news::{News, Told, keep_typed, news, typed, watched};
-pub use options::{Options, Span, allow_change, efforts};
 pub use planning::{
     DetectReport, Goal, PlanReport, PlanRequest, PreflightReport, PreflightRow, detect, plan, preflight,
 };
 pub use review::{
-    GateReport, ReviewList, ReviewRequest, ReviewRow, ReviewSettings, ReviewStats, SessionTally, TurnEnd, TurnVerdict,
-    Watch, review, review_gate, review_list, review_policy, review_show, review_stats, set_review_gate, turn_begins,
-    turn_ended,
+    GateReport, ReviewList, ReviewRequest, ReviewRow, ReviewStats, SessionTally, TurnEnd, TurnVerdict, Watch, review,
+    review_gate, review_list, review_policy, review_show, review_stats, set_review_gate, turn_begins, turn_ended,
 };
 pub use running::{Ended, Raise, check_approved, iterate, resume, start, start_approved};
 pub use tidying::{PruneReport, StopReport, history, prune, stats, stop};

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::codex_check::{self, CodexReport};
 use super::layers::{self, Layered};
-use super::options::{self, Options};
 use super::running::STORE_HINT;
 use super::{Session, discover_failure};
 use crate::codex::prompt::MAX_GOAL_CHARS;
 use crate::config;
 use crate::detect::Detection;
 use crate::error::Failure;
+use crate::options::{self, Options};
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
 use crate::report::{FORECAST_LOOPS, Forecast, SCHEMA_VERSION, forecast};
 use crate::store::Face;

@@ -13,18 +13,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Session;
 use super::codex_check::{self, CodexReport};
-use super::{Options, Session, Span};
 use crate::codex::call::EVENTS_FILE;
 use crate::codex::prompt::{Prompt, RepairAnswer};
 use crate::codex::{self, Access, CallRequest, FailureClass, Outcome, Usage, schema};
 use crate::config;
 use crate::error::Failure;
 use crate::masking::{Masker, env_pairs};
+use crate::options::{Options, Span};
 use crate::process::Control;
 use crate::report::SCHEMA_VERSION;
 use crate::review::{
@@ -678,49 +677,9 @@ pub fn review_policy(request: &review::PolicyRequest) -> anyhow::Result<review::
     Ok(review::decide(request))
 }
 
-/// What the configuration says of reviews.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct ReviewSettings {
-    /// Most reviews a day [default: 50]
-    pub max_per_day: Option<u32>,
-    /// Most reviews a session of the host [default: 10]
-    pub max_per_session: Option<u32>,
-}
-
-impl ReviewSettings {
-    /// Returns the user's settings with what a repository adds: it may lower what the user allows, never raise it.
-    #[must_use]
-    pub fn of(user: &Self, repository: &Self) -> Self {
-        let base = user.limits();
-        let lower = |own: u32, theirs: Option<u32>| Some(theirs.map_or(own, |theirs| theirs.min(own)));
-        Self {
-            max_per_day: lower(base.day, repository.max_per_day),
-            max_per_session: lower(base.session, repository.max_per_session),
-        }
-    }
-
-    /// Says whether nothing is set.
-    pub fn is_unset(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn limits(&self) -> Limits {
-        let base = Limits::default();
-        Limits { day: self.max_per_day.unwrap_or(base.day), session: self.max_per_session.unwrap_or(base.session) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repository_may_lower_a_budget_and_never_raise_it() {
-        let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session };
-        assert_eq!(ReviewSettings::of(&set(None, None), &set(Some(1000), Some(2))), set(Some(50), Some(2)));
-        assert_eq!(ReviewSettings::of(&set(Some(100), None), &set(Some(60), None)), set(Some(60), Some(10)));
-    }
 
     #[test]
     fn the_key_of_a_question_keeps_its_parts_apart() {

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::options;
 use crate::engine::State;
 use crate::error::Failure;
+use crate::options;
 use crate::plan::CallKind;
 use crate::report::{ChangedFile, ResultReport, SCHEMA_VERSION, StatusReport, result_report, status_report};
 use crate::store::{ModelRequest, Run, Store};

@@ -202,7 +202,7 @@ impl Runtime<'_> {
             settings.model = Some(model);
         }
         if let Some(effort) = &request.effort
-            && let Ok(efforts) = crate::operations::efforts(effort)
+            && let Ok(efforts) = crate::options::efforts(effort)
         {
             settings.efforts.extend(efforts);
         }

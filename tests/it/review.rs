@@ -577,7 +577,7 @@ fn wrap(environment: &mut TestEnvironment, script: &str) {
 fn what_codex_says_of_itself_leaks_no_secret_and_a_codex_that_hangs_at_that_is_a_time_out() {
     let (_server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
     let secret = "sk-proj-Zx8Qw2Er5Ty7Ui9Op1As3";
-    wrap(&mut environment, "[ \"$1\" = exec ] && { echo \"bad key $LEAKY\" >&2; exit 1; }");
+    wrap(&mut environment, "case \" $* \" in *' exec '*) echo \"bad key $LEAKY\" >&2; exit 1;; esac");
     environment.set("LEAKY", secret);
     let run = review(&environment, repo.path(), &["Ship it?"]).expect_code(12);
     assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{}{}", run.stdout, run.stderr);
@@ -585,7 +585,7 @@ fn what_codex_says_of_itself_leaks_no_secret_and_a_codex_that_hangs_at_that_is_a
     assert_eq!(holders(environment.root(), &[secret]), Vec::<String>::new());
 
     let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
-    wrap(&mut environment, "[ \"$1\" = doctor ] && sleep 1000");
+    wrap(&mut environment, "case \" $* \" in *' doctor '*) sleep 1000;; esac");
     let run = review(&environment, repo.path(), &["--timeout", "2", "Ship it?"]);
     assert!(run.duration < Duration::from_secs(10), "{:?}", run.duration);
     let review = run.expect_code(12).json();

@@ -231,9 +231,11 @@ fn every_document_about_reviews_fits_its_schema() {
     let shown = ground.fits(&format!("review show {}", held["id"].as_str().unwrap()), 0, "review");
     assert_eq!(shown, held);
     assert_eq!(ground.fits("review list", 0, "review-list")["reviews"].as_array().map(Vec::len), Some(2));
-    ground.repo.write(".cloop.toml", "[review]\nprice = { input = 1.0, output = 10.0 }\n");
+    let user = environment.root().join("config/cloop");
+    fs::create_dir_all(&user).unwrap();
+    fs::write(user.join("config.toml"), "[prices.default]\ninput = 1.0\noutput = 10.0\n").unwrap();
     let stats = ground.fits("review stats", 0, "review-stats");
-    assert!(stats["total"]["money"].as_f64().unwrap() > 0.0, "{stats}");
+    assert!(stats["total"]["cost"].as_f64().unwrap() > 0.0, "{stats}");
     assert_eq!(
         ground.fits("review policy --type gate --confidence 0.5 --stakes high", 0, "review-policy")["review"],
         true

@@ -9,10 +9,11 @@ use anyhow::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Kind, Review, ReviewRequest, SCHEMA_VERSION, Session, Span, Verdict, Watch, write_atomic};
+use super::{Cause, Kind, Review, ReviewRequest, SCHEMA_VERSION, Session, Verdict, Watch, write_atomic};
 use crate::codex::prompt::cut_middle;
 use crate::masking::Masker;
 use crate::operations::news::work_tree;
+use crate::options::Span;
 use crate::plan::sha256;
 use crate::store::Store;
 use crate::workspace::{Repository, Workspace};

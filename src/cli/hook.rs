@@ -13,7 +13,7 @@ use crate::operations::{News, Told, TurnVerdict};
 use crate::review::{Review, Verdict, review_text};
 
 /// Name of the plugin, and so the first part of its commands' names.
-pub const PLUGIN: &str = "cloop";
+pub(super) const PLUGIN: &str = "cloop";
 
 /// Longest answer shown whole, in bytes; Claude Code cuts longer ones.
 const MAX_ANSWER: usize = 28_000;
@@ -24,33 +24,33 @@ const MAX_CONTEXT: usize = 9_000;
 /// What a host says of an event; keys of other hosts and versions are passed over.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Event {
+pub(super) struct Event {
     /// The session's folder.
-    pub cwd: Option<PathBuf>,
+    pub(super) cwd: Option<PathBuf>,
     /// Full name of the slash command.
-    pub command_name: String,
+    pub(super) command_name: String,
     /// What was typed after it, as it was typed.
-    pub command_args: String,
+    pub(super) command_args: String,
     /// The host's session.
-    pub session_id: String,
+    pub(super) session_id: String,
     /// What the user wrote, at the beginning of a turn.
-    pub prompt: String,
+    pub(super) prompt: String,
     /// Whether a hook has sent the agent back in this turn.
-    pub stop_hook_active: bool,
+    pub(super) stop_hook_active: bool,
     /// The agent's last words, at the end of a turn.
-    pub last_assistant_message: Option<String>,
+    pub(super) last_assistant_message: Option<String>,
 }
 
 impl Event {
     /// Reads the document of an event; anything else is an event that says nothing.
-    pub fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 }
 
 /// What becomes of a typed slash command.
 #[derive(Debug)]
-pub enum Typed {
+pub(super) enum Typed {
     /// Run it here; the answer goes to the user, and the model has no turn.
     Run(Box<Arguments>),
     /// Tell the user this; the model has no turn.
@@ -66,7 +66,7 @@ pub enum Typed {
 }
 
 /// Reads a typed slash command with the parser of the command line; no shell sees it.
-pub fn typed(event: &Event) -> Typed {
+pub(super) fn typed(event: &Event) -> Typed {
     let Some(name) = event.command_name.strip_prefix(PLUGIN).and_then(|rest| rest.strip_prefix(':')) else {
         return Typed::Pass;
     };
@@ -99,7 +99,7 @@ pub fn typed(event: &Event) -> Typed {
 }
 
 /// What the model is told of a review whose words are kept under an id, or of the words themselves.
-pub fn review_kept(id: Option<&str>, event: &Event) -> Option<String> {
+pub(super) fn review_kept(id: Option<&str>, event: &Event) -> Option<String> {
     let run = id.map(|id| format!("The command to run is: loop-companion host typed {id}"));
     match (run, context(&json!({ "text": event.command_args }))) {
         (Some(run), Some(typed)) => Some(format!("{run}\n{typed}")),
@@ -115,7 +115,7 @@ fn context(document: &Value) -> Option<String> {
 
 /// What the model is told of a start's arguments that are kept under an id: the id stands for them, whatever
 /// characters they have.
-pub fn kept(id: Option<&str>, arguments: &Value) -> Option<String> {
+pub(super) fn kept(id: Option<&str>, arguments: &Value) -> Option<String> {
     let Some(id) = id else { return context(arguments) };
     let mut document = arguments.clone();
     document["typed"] = json!(id);
@@ -261,7 +261,7 @@ fn text_first(text: &str) -> (Option<String>, Vec<String>) {
 }
 
 /// Answers a typed command whose output is known: the user reads it, the model has no turn.
-pub fn answered(text: &str) -> Value {
+pub(super) fn answered(text: &str) -> Value {
     let mut shown = text.trim_end().to_owned();
     if shown.len() > MAX_ANSWER {
         let cut = (0..=MAX_ANSWER).rev().find(|at| shown.is_char_boundary(*at)).unwrap_or(0);
@@ -276,12 +276,12 @@ pub fn answered(text: &str) -> Value {
 }
 
 /// Gives the model a text beside a typed command.
-pub fn beside(text: &str) -> Value {
+pub(super) fn beside(text: &str) -> Value {
     json!({"hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text}})
 }
 
 /// Answers the beginning of a session: the file to watch, and a line where a loop runs or has ended unseen.
-pub fn session_start(watched: Option<&Path>, news: Option<&News>) -> Option<Value> {
+pub(super) fn session_start(watched: Option<&Path>, news: Option<&News>) -> Option<Value> {
     let mut answer = json!({"hookSpecificOutput": {"hookEventName": "SessionStart", "watchPaths": [watched?]}});
     if let Some(news) = news.filter(|news| unseen(news) || !news.ended) {
         answer["systemMessage"] = json!(news.line);
@@ -292,7 +292,7 @@ pub fn session_start(watched: Option<&Path>, news: Option<&News>) -> Option<Valu
 
 /// Answers the end of a turn: a line and a desktop notification where a loop has ended unseen, and what the review
 /// gate says of the changes. A NO-GO sends the agent back with the findings.
-pub fn turn_ended(news: Option<&News>, gate: Option<&TurnVerdict>) -> Option<Value> {
+pub(super) fn turn_ended(news: Option<&News>, gate: Option<&TurnVerdict>) -> Option<Value> {
     let line = news.filter(|news| unseen(news)).map(|news| news.line.clone());
     // A file that was not there when the session began is not watched by every version of the host.
     let notification = file_changed(news);
@@ -363,7 +363,7 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 /// Answers a change of the readable state: a desktop notification where a loop has ended.
-pub fn file_changed(news: Option<&News>) -> Option<Value> {
+pub(super) fn file_changed(news: Option<&News>) -> Option<Value> {
     let news = news.filter(|news| news.ended || news.paused)?;
     let told = news.told();
     if told.desktop.as_ref() == Some(&news.mark) {
@@ -375,7 +375,7 @@ pub fn file_changed(news: Option<&News>) -> Option<Value> {
 }
 
 /// Says whether the loop has ended and no session was told; it is told now.
-pub fn unseen(news: &News) -> bool {
+pub(super) fn unseen(news: &News) -> bool {
     if !news.ended {
         return false;
     }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ReviewSettings;
 use crate::plan::{AllowChange, CallKind, Land, Money, Price, ProofLevel, Propose, TrialOrder, Where};
+use crate::review::Limits;
 
 /// A length of time as typed: `90` (seconds), `300s`, `10m`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +287,39 @@ impl Options {
     }
 }
 
+/// What the configuration says of reviews.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ReviewSettings {
+    /// Most reviews a day [default: 50]
+    pub max_per_day: Option<u32>,
+    /// Most reviews a session of the host [default: 10]
+    pub max_per_session: Option<u32>,
+}
+
+impl ReviewSettings {
+    /// Returns the user's settings with what a repository adds: it may lower what the user allows, never raise it.
+    #[must_use]
+    pub fn of(user: &Self, repository: &Self) -> Self {
+        let base = user.limits();
+        let lower = |own: u32, theirs: Option<u32>| Some(theirs.map_or(own, |theirs| theirs.min(own)));
+        Self {
+            max_per_day: lower(base.day, repository.max_per_day),
+            max_per_session: lower(base.session, repository.max_per_session),
+        }
+    }
+
+    /// Says whether nothing is set.
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn limits(&self) -> Limits {
+        let base = Limits::default();
+        Limits { day: self.max_per_day.unwrap_or(base.day), session: self.max_per_session.unwrap_or(base.session) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,5 +361,12 @@ mod tests {
     fn reasons_of_permissions_may_hold_colons() {
         let allowed = allow_change("tests/**:renamed: see #4");
         assert_eq!((allowed.glob.as_str(), allowed.reason.as_deref()), ("tests/**", Some("renamed: see #4")));
+    }
+
+    #[test]
+    fn a_repository_may_lower_a_budget_and_never_raise_it() {
+        let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session };
+        assert_eq!(ReviewSettings::of(&set(None, None), &set(Some(1000), Some(2))), set(Some(50), Some(2)));
+        assert_eq!(ReviewSettings::of(&set(Some(100), None), &set(Some(60), None)), set(Some(60), Some(10)));
     }
 }
