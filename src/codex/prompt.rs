@@ -460,16 +460,20 @@ const SOURCES: [(&str, &str); 14] = [
     ("omitted", include_str!("../../prompts/partials/omitted.hbs")),
 ];
 
+static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| templates(&SOURCES));
+
+/// Returns the engine for these templates of ours, name and text each: what they are filled with is text to it, never
+/// markup, and a part that is missing is a fault.
 #[expect(clippy::expect_used, reason = "the templates are part of the program, and each is parsed by a test")]
-static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
+pub fn templates(sources: &[(&str, &str)]) -> Handlebars<'static> {
     let mut templates = Handlebars::new();
     templates.register_escape_fn(handlebars::no_escape);
     templates.set_strict_mode(true);
-    for (name, source) in SOURCES {
+    for (name, source) in sources {
         templates.register_template_string(name, source).expect("a template of ours");
     }
     templates
-});
+}
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Kind;
-use crate::codex::prompt::cut_middle;
+use crate::codex::prompt::{cut_middle, templates};
 
 /// Most characters of a question. Codex takes no more than 1,048,576, and a repair adds an answer to it.
 pub const MAX_QUESTION_CHARS: usize = 900_000;
@@ -155,16 +155,7 @@ const SOURCES: [(&str, &str); 18] = [
     ("answer", include_str!("../../prompts/review/partials/answer.hbs")),
 ];
 
-#[expect(clippy::expect_used, reason = "the templates are part of the program, and each is parsed by a test")]
-static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
-    let mut templates = Handlebars::new();
-    templates.register_escape_fn(handlebars::no_escape);
-    templates.set_strict_mode(true);
-    for (name, source) in SOURCES {
-        templates.register_template_string(name, source).expect("a template of ours");
-    }
-    templates
-});
+static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| templates(&SOURCES));
 
 #[cfg(test)]
 mod tests {
