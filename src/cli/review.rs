@@ -173,7 +173,7 @@ fn stats_text(stats: &ReviewStats) -> String {
 fn tally_text(name: &str, tally: &Tally) -> String {
     let verdicts: Vec<String> = tally.verdicts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let causes: Vec<String> = tally.causes.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    let mut text = format!("{name}: {} reviews", tally.reviews);
+    let mut text = format!("{name}: {}", crate::report::many(tally.reviews, "review"));
     for (before, words, after) in [(" · ", verdicts, ""), (" (", causes, ")")] {
         if !words.is_empty() {
             let _ = write!(text, "{before}{}{after}", words.join(", "));

@@ -121,7 +121,7 @@ pub fn decide(state: &State, now: Timestamp) -> Option<Effect> {
 fn unusable_hint(reason: StopReason) -> &'static str {
     match reason {
         StopReason::ChecksTooSlow => {
-            "raise the time with `resume --max-time`, or name a faster check with `--test-cmd` or `--trial-cmd`"
+            "raise the time with `resume --max-time D`, or start again with a faster `--test-cmd` or a `--trial-cmd`"
         }
         _ => "`resume` when the command works; to change it, or its time limit (--check-timeout), start again",
     }
@@ -136,7 +136,14 @@ fn between(state: &State, now: Timestamp) -> Effect {
         let ready = state.iterations.last().map_or(0, |iteration| iteration.ready().len());
         return Effect::Stop {
             reason: None,
-            message: format!("Dry run: {ready} usable proposals were made and ranked; nothing was applied."),
+            message: format!(
+                "Dry run: {}; nothing was applied.",
+                if ready == 1 {
+                    "1 usable proposal was made".to_owned()
+                } else {
+                    format!("{ready} usable proposals were made and ranked")
+                }
+            ),
             hint: Some("see them with `result`, and start without --dry-run".into()),
         };
     }
@@ -158,9 +165,15 @@ fn between(state: &State, now: Timestamp) -> Effect {
             return Effect::StartIteration { index: done + 1, closing: true };
         }
         let what = if used_up {
-            format!("All {} iterations of the budget are used", state.used.iterations)
+            match state.used.iterations {
+                1 => "The one iteration of the budget is used".to_owned(),
+                used => format!("All {used} iterations of the budget are used"),
+            }
         } else {
-            format!("The {rounds} iterations asked for have run")
+            match rounds {
+                1 => "The iteration asked for has run".to_owned(),
+                rounds => format!("The {rounds} iterations asked for have run"),
+            }
         };
         return stop(
             StopReason::BudgetIterations,
@@ -186,7 +199,7 @@ fn convergence(state: &State) -> Option<Effect> {
         return Some(stop(
             StopReason::CodexUnavailable,
             "Codex gave no usable answer to the suggest step twice running.",
-            "look at the answers under `result --iteration N`; try another --model, then `resume`",
+            "look at the answers under `result --iteration N`; set another model with `model NAME`, then `resume`",
         ));
     }
     let judged: Vec<&Iteration> = state
@@ -199,14 +212,15 @@ fn convergence(state: &State) -> Option<Effect> {
         return Some(stop(
             StopReason::NoUsableProposals,
             "Two rounds running brought no proposal that applies and passes the guards.",
-            "see why each lost with `result`; a clearer goal, --allow-change or another --model may help, then `resume`",
+            "see why each lost with `result`; start again with a clearer goal or --allow-change, or set another model with \
+             `model NAME` and `resume`",
         ));
     }
     if state.state_ids.values().any(|times| *times >= SAME_STATE_LIMIT) {
         return Some(stop(
             StopReason::Converged,
             format!("The loop came back to the same state again after the model was told ({failing} still failing)."),
-            "see `result`; sharpen the goal and start again, or `resume` with another --model",
+            "see `result`; sharpen the goal and start again, or set another model with `model NAME` and `resume`",
         ));
     }
     let stalled = state.stalled_for();
@@ -214,7 +228,7 @@ fn convergence(state: &State) -> Option<Effect> {
         stop(
             StopReason::Converged,
             format!("{stalled} rounds running made no measured progress ({failing} still failing)."),
-            "see `result`; sharpen the goal and start again, or `resume` with another --model",
+            "see `result`; sharpen the goal and start again, or set another model with `model NAME` and `resume`",
         )
     })
 }
@@ -242,7 +256,10 @@ fn budget_over(state: &State, now: Timestamp) -> Option<Effect> {
     if state.used.calls >= budget.max_calls {
         return Some(stop(
             StopReason::BudgetCalls,
-            format!("All {} Codex calls of the budget are used.", state.used.calls),
+            match state.used.calls {
+                1 => "The one Codex call of the budget is used.".to_owned(),
+                used => format!("All {used} Codex calls of the budget are used."),
+            },
             "go on with `resume --max-calls N`",
         ));
     }

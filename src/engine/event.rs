@@ -105,6 +105,9 @@ pub struct Unusable {
     /// `checks-unusable` or `checks-too-slow`.
     pub reason: StopReason,
     pub message: String,
+    /// The least time budget that could do, in milliseconds, where that is what is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_ms: Option<u64>,
 }
 
 /// How a call ended.

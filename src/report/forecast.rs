@@ -128,10 +128,13 @@ impl Forecast {
     pub(super) fn text(&self) -> String {
         let span = |low: String, high: String| if low == high { low } else { format!("{low} to {high}") };
         let numbers = |range: Range| span(count(range.low), count(range.high));
+        let plural = |range: Range| if range.high == 1 { "" } else { "s" };
         let mut text = format!(
-            "Likely: {} iterations, {} calls, {} tokens",
+            "Likely: {} iteration{}, {} call{}, {} tokens",
             numbers(self.iterations),
+            plural(self.iterations),
             numbers(self.calls),
+            plural(self.calls),
             numbers(self.tokens)
         );
         if let Some(time) = self.time_ms {

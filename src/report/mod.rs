@@ -33,6 +33,16 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// Returns a duration as it is typed, rounded up: `90s`, `45m`, `2h`.
+pub fn typed_duration(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    match seconds.div_ceil(60) {
+        _ if seconds <= 120 => format!("{seconds}s"),
+        minutes if minutes.is_multiple_of(60) => format!("{}h", minutes / 60),
+        minutes => format!("{minutes}m"),
+    }
+}
+
 /// Returns a count of tokens as a person reads it: `950`, `12k`, `3.4M`.
 pub fn count(tokens: u64) -> String {
     match tokens {
@@ -40,6 +50,12 @@ pub fn count(tokens: u64) -> String {
         10_000..1_000_000 => format!("{}k", tokens / 1000),
         _ => format!("{}.{}M", tokens / 1_000_000, tokens % 1_000_000 / 100_000),
     }
+}
+
+/// Returns a number with its noun, which takes an `s` for any but one: `1 path`, `3 paths`.
+pub fn many(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -60,6 +76,11 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(duration(ms), text);
         }
+    }
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!([many(0_u32, "path"), many(1_u32, "path"), many(2_u32, "path")], ["0 paths", "1 path", "2 paths"]);
     }
 
     #[test]

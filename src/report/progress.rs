@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::duration;
+use super::{duration, many};
 use crate::answers::Verdict;
 use crate::engine::State;
 use crate::engine::event::{CallEnd, Event, PlaceKind, Prepared, Record, TrialOutcome};
@@ -66,9 +66,9 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
                 Verdict::Blocked => "blocked",
             };
             within(format!(
-                "evaluate: {verdict}, distance {:.2}, {} open issues",
+                "evaluate: {verdict}, distance {:.2}, {}",
                 evaluation.distance_from_goal,
-                evaluation.open_issues.len()
+                many(evaluation.open_issues.len() as u64, "open issue")
             ))
         }
         Event::SecondEvaluated { evaluation } => {
@@ -76,9 +76,12 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         }
         Event::Suggested { proposals } | Event::AgentsProposed { proposals } => {
             let ids: Vec<&str> = proposals.iter().map(|proposal| proposal.id.as_str()).collect();
-            within(format!("suggest: {} proposals: {}", ids.len(), ids.join(", ")))
+            within(format!("suggest: {}: {}", many(ids.len() as u64, "proposal"), ids.join(", ")))
         }
-        Event::PatchesMended { proposals } => within(format!("{} patches came back mended", proposals.len())),
+        Event::PatchesMended { proposals } => within(match proposals.len() {
+            1 => "1 patch came back mended".to_owned(),
+            more => format!("{more} patches came back mended"),
+        }),
         Event::ProposalPrepared { id, prepared } => match &**prepared {
             Prepared::Refused { code, reason, .. } => {
                 within(format!("guard: {id} refused, {code}: {}", flat(reason, 160)))

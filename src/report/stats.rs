@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SCHEMA_VERSION, count};
+use super::{SCHEMA_VERSION, count, many};
 use crate::engine::event::{Tokens, Trial};
 use crate::engine::state::{Iteration, rejected};
 use crate::engine::{State, favourites};
@@ -119,24 +119,30 @@ pub fn stats_text(report: &StatsReport) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} loops, {} with the goal met; {} iterations in {}",
-        report.runs,
+        "{}, {} with the goal met; {} in {}",
+        many(report.runs, "loop"),
         report.goals_met,
-        report.iterations,
+        many(report.iterations, "iteration"),
         super::duration(report.time_ms)
     );
     if report.unreadable > 0 {
-        let _ = writeln!(text, "{} loops cannot be read and are left out", report.unreadable);
+        let _ = writeln!(text, "{} left out", many(report.unreadable, "unreadable loop"));
     }
     let _ = writeln!(
         text,
-        "{} Codex calls, {} tokens{}",
-        report.calls,
+        "{}, {} tokens{}",
+        many(report.calls, "Codex call"),
         count(report.tokens.total()),
         if report.tokens.estimated { ", in part estimated" } else { "" }
     );
     let proposals = &report.proposals;
-    let _ = writeln!(text, "{} proposals: {} tried, {} accepted", proposals.made, proposals.tried, proposals.accepted);
+    let _ = writeln!(
+        text,
+        "{}: {} tried, {} accepted",
+        many(proposals.made, "proposal"),
+        proposals.tried,
+        proposals.accepted
+    );
     for lost in &proposals.lost {
         let _ = writeln!(text, "  {:>4}  {}", lost.count, lost.code.as_str());
     }
@@ -145,9 +151,9 @@ pub fn stats_text(report: &StatsReport) -> String {
         Some(share) => {
             let _ = writeln!(
                 text,
-                "The rubric's favourite was the measured best in {} of {} rounds that can tell ({:.0} %).",
+                "The rubric's favourite was the measured best in {} of {} that can tell ({:.0} %).",
                 favourite.measured_best,
-                favourite.rounds,
+                many(favourite.rounds, "round"),
                 share * 100.0
             );
         }

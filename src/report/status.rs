@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SCHEMA_VERSION;
+use super::{SCHEMA_VERSION, typed_duration};
 use crate::answers::{OpenIssue, Scores, Verdict};
 use crate::checks::{Receipt, Receipts};
 use crate::engine::event::{Baseline, FailureClass, PlaceKind, Prepared, Tokens, Trial};
@@ -516,6 +516,7 @@ fn stop_message(state: &State, status: LoopStatus) -> Option<String> {
 
 fn next_commands(state: &State, status: LoopStatus) -> Vec<String> {
     let command = |rest: &str| format!("loop-companion {rest}");
+    let budget = &state.plan.budget;
     match status {
         LoopStatus::None => vec![],
         LoopStatus::Running | LoopStatus::Paused => vec![command("status --follow"), command("stop")],
@@ -528,8 +529,34 @@ fn next_commands(state: &State, status: LoopStatus) -> Vec<String> {
             }
             match state.stop.as_ref().and_then(|stop| stop.reason) {
                 Some(StopReason::BudgetIterations) => next.push(command("iterate -n 5")),
-                Some(StopReason::BudgetTime) => next.push(command("resume --max-time 2h")),
-                Some(StopReason::BudgetCalls) => next.push(command("resume --max-calls 400")),
+                Some(reason @ (StopReason::BudgetTime | StopReason::ChecksTooSlow)) => {
+                    let least = state.baseline.as_ref().and_then(|baseline| baseline.unusable.as_ref()?.least_ms);
+                    let least = least.filter(|_| reason == StopReason::ChecksTooSlow).unwrap_or(0);
+                    let time = typed_duration(least.max(budget.max_time_ms.saturating_mul(2)));
+                    next.push(command(&format!("resume --max-time {time}")));
+                }
+                Some(StopReason::BudgetCalls) => {
+                    let calls = budget.max_calls.saturating_mul(2).max(budget.max_calls.saturating_add(20));
+                    next.push(command(&format!("resume --max-calls {calls}")));
+                }
+                Some(StopReason::BudgetTokens) => {
+                    let tokens = state.used.tokens.total().max(budget.max_tokens.unwrap_or(0)).saturating_mul(2);
+                    next.push(command(&format!("resume --max-tokens {tokens}")));
+                }
+                Some(StopReason::BudgetCost) => {
+                    let codex = &state.plan.codex;
+                    if codex.price(codex.model.as_deref()).is_none() {
+                        next.push(command("model"));
+                    } else {
+                        let used = state.used.cost.max(budget.max_cost.unwrap_or(state.used.cost));
+                        let cost = Money { micros: used.micros.saturating_mul(2) };
+                        next.push(command(&format!("resume --max-cost {cost}")));
+                    }
+                }
+                Some(StopReason::TreeChanged) => {
+                    next.push(command("resume --adopt"));
+                    next.push(command("resume --discard"));
+                }
                 Some(reason) if reason.resumable() => next.push(command("resume")),
                 _ => {}
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::history::HistoryReport;
 use super::result::{ProposalReport, ResultReport};
 use super::status::{CostGauge, IterationReport, LoopStatus, ProofReport, StatusReport, WaitingReport};
-use super::{Forecast, count, duration};
+use super::{Forecast, count, duration, many};
 use crate::answers::Verdict;
 use crate::engine::StopReason;
 use crate::engine::event::{PlaceKind, TrialOutcome};
@@ -451,18 +451,18 @@ pub fn plan_text(plan: &Plan, hash: &str, notes: &[String], forecast: &Forecast)
     let tokens = budget.max_tokens.map(|max| format!(", {} tokens", count(max))).unwrap_or_default();
     let cost = budget.max_cost.map(|max| format!(", cost {max}")).unwrap_or_default();
     text.push_str(&item(&format!(
-        "Budget: {} iterations, {}, {} calls{tokens}{cost}; one check at most {}, one call at most {}",
-        budget.max_iterations,
+        "Budget: {}, {}, {}{tokens}{cost}; one check at most {}, one call at most {}",
+        many(budget.max_iterations, "iteration"),
         duration(budget.max_time_ms),
-        budget.max_calls,
+        many(budget.max_calls, "call"),
         duration(plan.checks.timeout_ms),
         duration(budget.codex_timeout_ms),
     )));
     text.push_str(&item(&forecast.text()));
     let name = |value: &dyn erased::Named| value.name();
     text.push_str(&item(&format!(
-        "Method: {} proposals a round ({}), tried {}, works {}, lands {}",
-        plan.method.nproposals,
+        "Method: {} a round ({}), tried {}, works {}, lands {}",
+        many(plan.method.nproposals, "proposal"),
         name(&plan.method.propose),
         name(&plan.method.trial),
         name(&plan.method.place),

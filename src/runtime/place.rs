@@ -14,6 +14,7 @@ use crate::engine::StopReason;
 use crate::engine::event::{Baseline, Event, Place as PlaceRecord, PlaceKind, Unusable};
 use crate::plan::Where;
 use crate::process::{self, Exit, FirstSignal, Spec};
+use crate::report::typed_duration;
 use crate::workspace::{
     ChangedKind, ChangedPath, CloneBudget, Workspace, Worktree, Written, candidate_refs, clone_dependencies,
     is_temporary,
@@ -330,7 +331,7 @@ impl Runtime<'_> {
         let made = match self.make_worktree(wish) {
             Err(error) => match error.downcast::<SetUpFailed>() {
                 Ok(SetUpFailed(message)) => {
-                    let unusable = Unusable { reason: StopReason::ChecksUnusable, message };
+                    let unusable = Unusable { reason: StopReason::ChecksUnusable, message, least_ms: None };
                     let receipts = in_place.unwrap_or_default();
                     return self.finish_baseline(PlaceKind::Worktree, None, receipts, None, Some(unusable));
                 }
@@ -402,7 +403,7 @@ impl Runtime<'_> {
         seed: &str,
     ) -> anyhow::Result<()> {
         if self.state.plan.method.place == Where::Worktree {
-            let unusable = Unusable { reason: StopReason::ChecksUnusable, message: reason };
+            let unusable = Unusable { reason: StopReason::ChecksUnusable, message: reason, least_ms: None };
             return self.finish_baseline(PlaceKind::Worktree, None, first, None, Some(unusable));
         }
         self.drop_worktree()?;
@@ -513,17 +514,20 @@ impl Runtime<'_> {
                             1 + to_come + LATER_RUNS,
                             typed_duration(least)
                         ),
+                        least_ms: Some(least.saturating_mul(2)),
                     });
                 }
                 Some(message) => {
                     let reason = StopReason::ChecksUnusable;
-                    return Some(Unusable { reason, message: format!("{message}.") });
+                    return Some(Unusable { reason, message: format!("{message}."), least_ms: None });
                 }
                 None => {}
             }
         }
         let one: u64 = receipts.iter().map(|receipt| receipt.duration_ms).sum();
         let needed = one.saturating_mul(to_come + LATER_RUNS);
+        // Runs differ a little in length, and the work tree takes its time too.
+        let least = used + needed + needed / 4 + CALLS_MS;
         (needed > left).then(|| Unusable {
             reason: StopReason::ChecksTooSlow,
             message: format!(
@@ -531,9 +535,9 @@ impl Runtime<'_> {
                  budget that holds them is --max-time {}.",
                 crate::report::duration(one),
                 crate::report::duration(left),
-                // Runs differ a little in length, and the work tree takes its time too.
-                typed_duration(used + needed + needed / 4 + CALLS_MS)
+                typed_duration(least)
             ),
+            least_ms: Some(least),
         })
     }
 
@@ -768,11 +772,6 @@ fn differing(a: &[Receipt], b: &[Receipt]) -> BTreeSet<String> {
 }
 
 /// Writes a length of time as the flags take it, rounded up.
-fn typed_duration(ms: u64) -> String {
-    let seconds = ms.div_ceil(1000);
-    if seconds <= 120 { format!("{seconds}s") } else { format!("{}m", seconds.div_ceil(60)) }
-}
-
 /// Says whether two runs of the same checks came to the same.
 fn same_results(a: &[Receipt], b: &[Receipt]) -> bool {
     differing(a, b).is_empty()
