@@ -182,8 +182,17 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
     let approved = start.approved.clone().or(stdin.approved);
     let yes = start.yes || stdin.yes;
     let mut terminal = terminal::Progress::new();
+    let only_plan = start.plan || stdin.plan;
+    if only_plan && approved.is_some() {
+        return Err(Failure::usage(
+            "--plan starts nothing, and --approved starts a plan",
+            "type one of the two: `start --plan` to see the plan, `start --approved HASH` to start it",
+        )
+        .into());
+    }
     if let Some(hash) = approved {
-        let typed = (request.goal.text.is_some() || request.options != Options::default()).then_some(request);
+        // Whatever is typed beside the hash has to make the very plan; nothing of it is left out silently.
+        let typed = (request != PlanRequest::default()).then_some(request);
         if start.background {
             operations::check_approved(session, &hash, typed)?;
             return launch(session, Action::Start { plan_hash: hash }, json);
@@ -192,7 +201,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
         return Ok(finish(&ended, json));
     }
     let (mut report, codex) = operations::plan(session, &request)?;
-    if start.plan || stdin.plan {
+    if only_plan {
         if json {
             output::json(&report);
         } else {
@@ -333,7 +342,7 @@ fn run_prune(arguments: &Prune, session: &Session, json: bool) -> anyhow::Result
     if json {
         output::json(&report);
     } else {
-        output::text(&format!("{} loops removed, {} kept.", report.removed.len(), report.kept));
+        output::text(&format!("{} removed, {} kept.", report::many(report.removed.len() as u64, "loop"), report.kept));
     }
     Ok(0)
 }
@@ -357,7 +366,8 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
         if json {
             output::json(&report);
         } else {
-            let mut text = format!("Branch {} has {} commits:\n", report.branch, report.commits.len());
+            let mut text =
+                format!("Branch {} has {}:\n", report.branch, report::many(report.commits.len() as u64, "commit"));
             for commit in &report.commits {
                 text.push_str(&report::wrap(&format!("{:.10} ", commit.commit), "           ", &commit.subject));
             }

@@ -18,7 +18,7 @@ use crate::detect::Detection;
 use crate::error::Failure;
 use crate::options::{self, Options};
 use crate::plan::{Budget, Checks, CodexSettings, Land, Limits, Method, Plan, ProofLevel, Propose, TrialOrder, Where};
-use crate::report::{FORECAST_LOOPS, Forecast, SCHEMA_VERSION, forecast};
+use crate::report::{FORECAST_LOOPS, Forecast, SCHEMA_VERSION, forecast, many};
 use crate::store::Face;
 use crate::workspace::{Repository, Workspace};
 
@@ -163,7 +163,7 @@ fn readable(report: &CodexReport) -> String {
 fn repository_rows(session: &Session, repository: &Repository, options: &Options) -> anyhow::Result<Vec<PreflightRow>> {
     let head = repository.head();
     let at = match &head.branch {
-        Some(branch) => format!("branch {branch}"),
+        Some(branch) => format!("branch {}", branch.strip_prefix("refs/heads/").unwrap_or(branch)),
         None => "a detached HEAD".to_owned(),
     };
     let mut rows = vec![PreflightRow::good("git", format!("{} on {at}", repository.root().display()))];
@@ -186,11 +186,14 @@ fn repository_rows(session: &Session, repository: &Repository, options: &Options
     rows.push(if count == 0 {
         PreflightRow::good("clean", "nothing uncommitted")
     } else if options.allow_dirty == Some(true) {
-        PreflightRow::good("clean", format!("{count} uncommitted paths, allowed; they are part of the seed tree"))
+        PreflightRow::good(
+            "clean",
+            format!("{}, allowed; part of the seed tree", many(count as u64, "uncommitted path")),
+        )
     } else {
         PreflightRow::bad(
             "clean",
-            format!("{count} uncommitted paths: {}", shown_dirty(&dirty.shown, count)),
+            format!("{}: {}", many(count as u64, "uncommitted path"), shown_dirty(&dirty.shown, count)),
             "commit or stash them, or start with --allow-dirty",
         )
     });
@@ -229,7 +232,7 @@ pub(super) fn unreadable(repository: &Repository, error: anyhow::Error) -> anyho
     .into()
 }
 
-fn shown_dirty(paths: &[String], count: usize) -> String {
+pub(super) fn shown_dirty(paths: &[String], count: usize) -> String {
     let mut text = paths.join(", ");
     if count > paths.len() {
         let _ = write!(text, " and {} more", count - paths.len());
@@ -266,6 +269,15 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
     match &codex.account {
         Ok(account) => notes.push(format!("account: {account}")),
         Err(hint) => notes.push(format!("Codex is not signed in: {hint}")),
+    }
+    if options.allow_dirty != Some(true)
+        && let Ok(dirty) = Workspace::of_user(&repository)?.dirty_paths(DIRTY_SHOWN)
+        && dirty.tracked + dirty.untracked > 0
+    {
+        let shown = shown_dirty(&dirty.shown, dirty.tracked + dirty.untracked);
+        notes.push(format!(
+            "this cannot start while something is uncommitted: {shown}; commit or stash it, or add --allow-dirty"
+        ));
     }
     let efforts: BTreeMap<_, _> = match &options.effort {
         Some(text) => options::efforts(text).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?,

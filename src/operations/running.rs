@@ -66,6 +66,13 @@ pub fn check_approved(session: &Session, hash: &str, typed: Option<PlanRequest>)
         )
     };
     let plan = match typed {
+        Some(request) if request.goal.text.is_none() => {
+            return Err(Failure::usage(
+                "what is typed beside --approved is no whole plan",
+                "leave it out, or type the goal and all flags as they were for the plan",
+            )
+            .into());
+        }
         Some(request) => {
             let (report, _) = planning::plan(session, &request)?;
             if report.plan_hash != hash {
@@ -140,7 +147,7 @@ fn run_plan(
     if count > 0 && !plan.limits.allow_dirty {
         return Err(Failure::preflight(
             "dirty",
-            format!("{count} paths are uncommitted: {}", dirty.shown.join(", ")),
+            format!("uncommitted: {}", planning::shown_dirty(&dirty.shown, count)),
             "commit or stash them, or start with --allow-dirty",
         )
         .into());
@@ -311,16 +318,20 @@ pub fn resume(
         )
         .into());
     }
+    if state.finished && state.stop.as_ref().is_some_and(|stop| stop.reason.is_none()) {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "not-resumable",
+            "the loop was a dry run and has done what it was asked",
+            "start again without --dry-run, or run rounds that apply with `loop-companion iterate`",
+        )
+        .into());
+    }
     check_raise(&state, raise)?;
     let changed = state.stop.as_ref().and_then(|stop| stop.reason) == Some(StopReason::TreeChanged);
     match (changed, answer) {
         (true, None) => {
-            return Err(Failure::usage(
-                "the loop stopped because your work tree changed under it",
-                "go on from your edits with `resume --adopt`, or from the loop's state with `resume --discard` (yours \
-                 is kept in a ref)",
-            )
-            .into());
+            return Err(tree_changed().into());
         }
         (false, Some(_)) => {
             return Err(Failure::usage(
@@ -331,8 +342,19 @@ pub fn resume(
         }
         _ => {}
     }
-    let order = GoOn { raise: raise.clone(), rounds: None, dry_run: false, answer };
+    // A dry run that was cut short stays one, for the rounds it has left; it was approved as nothing else.
+    let asked = state.rounds_asked.filter(|_| state.dry_run);
+    let rounds = asked.map(|asked| asked.saturating_sub(state.recent_rounds().count() as u32));
+    let order = GoOn { raise: raise.clone(), rounds, dry_run: state.dry_run, answer };
     go_on(session, &repository, store, run, state, lock, &order, observer)
+}
+
+fn tree_changed() -> Failure {
+    Failure::usage(
+        "the loop stopped because your work tree changed under it",
+        "go on from your edits with `resume --adopt`, or from the loop's state with `resume --discard` (yours is kept in \
+         a ref)",
+    )
 }
 
 /// How a loop goes on.
@@ -431,15 +453,18 @@ pub fn iterate(
         )
         .into());
     }
-    let used = state.used.iterations;
+    if state.stop.as_ref().and_then(|stop| stop.reason) == Some(StopReason::TreeChanged) {
+        return Err(tree_changed().into());
+    }
     let target = state.plan.budget.max_iterations.saturating_add(count);
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
     let order = GoOn { raise, rounds: Some(count), dry_run, answer: None };
     let ended = go_on(session, &repository, store, run, state, lock, &order, observer)?;
-    let ran = ended.state.used.iterations - used;
+    // One that something stopped in the middle has not run.
+    let ran = ended.state.recent_rounds().filter(|iteration| iteration.ended_at.is_some()).count();
     let met = matches!(
         ended.state.stop.as_ref().and_then(|stop| stop.reason),
         Some(StopReason::GoalMet | StopReason::AlreadyMet)
     );
-    Ok((ended, met || ran >= count))
+    Ok((ended, met || ran >= count as usize))
 }

@@ -136,6 +136,7 @@ pub(super) fn check_iteration(state: &State, iteration: Option<u32>) -> anyhow::
     }
     let hint = match state.iterations.len() {
         0 => "the loop has no iteration yet".to_owned(),
+        1 => "there is only iteration 1".to_owned(),
         count => format!("there are iterations 1 to {count}"),
     };
     Err(Failure::usage(format!("there is no iteration {index}"), hint).into())

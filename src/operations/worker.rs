@@ -142,10 +142,12 @@ fn exit_code(code: u8) -> ExitCode {
 
 /// Failure names are constants; a worker of this very program can only name one of them.
 fn known_name(name: &str) -> &'static str {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 16] = [
         "usage",
         "held",
         "dirty",
+        "face",
+        "git-failed",
         "store",
         "codex",
         "not-signed-in",

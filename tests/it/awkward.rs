@@ -400,7 +400,13 @@ fn each_budget_stops_with_its_reason_and_resume_goes_on_from_there() {
         let scene = Scene::sum();
         let status = ended(scene.start(&test_and(&[flag, little])), 1, reason);
         assert_eq!((&status["resumable"], scene.server.requests().len()), (&true.into(), 1), "{flag}");
-        assert!(texts(&status["next"]).iter().any(|next| next.contains("resume")), "{:#}", status["next"]);
+        // What is offered raises the very budget: without that, the next call would be refused again.
+        let offered = texts(&status["next"]).into_iter().find_map(|next| next.split_once(&format!("resume {flag} ")));
+        assert!(
+            offered.is_some_and(|(_, more)| more.parse::<u64>().is_ok_and(|more| more > 1)),
+            "{:#}",
+            status["next"]
+        );
         scene.assert_untouched();
         // Without more it ends as before, and asks nobody.
         ended(scene.cloop(["resume", "--json"]), 1, reason);
@@ -472,6 +478,23 @@ fn iterate_that_is_stopped_early_exits_one() {
 // --- Dry runs and plans ---
 
 #[test]
+fn a_dry_run_stays_one_when_it_is_resumed_and_ends_for_good() {
+    // Codex asks twice before it believes that a sign-in is refused.
+    let model = (0..4).fold(SequenceModel::new(), |model, _| model.queue(Step::Evaluate, Reply::unauthorized()));
+    let scene = Scene::new(model.evaluate(&in_progress()).patches([("mend", mend().as_str())]), sum_files());
+    let before = scene.repo.fingerprint();
+    ended(scene.start(&test_and(&["--dry-run"])), 6, "codex-unavailable");
+    // Nothing of the iteration ran: the sign-in failed in its middle.
+    ended(scene.cloop(["iterate", "--dry-run", "--json"]), 6, "codex-unavailable");
+    let status = scene.cloop(["resume", "--json"]).expect_code(0).json();
+    assert_eq!((&status["dryRun"], &status["stopReason"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!(scene.repo.fingerprint(), before);
+    let (message, hint) = refused(scene.cloop(["resume", "--json"]), 2, "not-resumable");
+    assert!(message.contains("dry run") && hint.contains("iterate"), "{message}: {hint}");
+    assert_eq!(scene.repo.fingerprint(), before);
+}
+
+#[test]
 fn a_dry_run_makes_and_ranks_proposals_and_applies_nothing() {
     let other = diff(SUM, FAULTY, &MENDED.replace("a + b", "b + a"));
     let model = SequenceModel::new().evaluate(&in_progress());
@@ -504,6 +527,10 @@ fn a_plan_starts_by_its_hash_alone_and_no_other_plan_does() {
     assert!(message.contains("changed") && hint.contains("--plan"), "{message}: {hint}");
     let unknown = format!("sha256:{}", "0".repeat(64));
     refused(scene.cloop(["start", "--json", "--approved", &unknown]), 2, "usage");
+    for beside in [&["--plan"][..], &["--dry-run"], &["--accept", "it is fast"], &["--max-iter", "4"]] {
+        let typed = [&["start", "--json", "--approved", &hash][..], beside].concat();
+        refused(scene.cloop(typed), 2, "usage");
+    }
     assert_eq!(scene.status()["status"], "none");
     let status = ended(scene.cloop(["start", "--json", "--approved", &hash]), 0, "goal-met");
     assert_eq!((&status["planHash"], &status["budget"]["iterations"]["max"]), (&hash.clone().into(), &3.into()));
