@@ -140,6 +140,8 @@ fn run_plan(
     if let Err(hint) = &codex.account {
         return Err(Failure::preflight("not-signed-in", "Codex is not signed in", hint.clone()).into());
     }
+    // A loop whose worker died is not the newest any more from here on, and nobody would look after it again.
+    super::tidying::tidy(session, repository);
     let lock = take_lock(&store, "", repository.root())?;
     let user = Workspace::of_user(repository)?;
     let dirty = user.dirty_paths(5).map_err(|error| planning::unreadable(repository, error))?;
