@@ -189,6 +189,20 @@ fn stopping_nothing_or_the_dead_says_so() {
 }
 
 #[test]
+fn a_loop_that_begins_after_a_killed_one_leaves_nothing_of_it_behind() {
+    let (lab, gate) = held_at(1);
+    let mut worker = lab.start(WORKTREE, &[]);
+    worker.wait_for("request", SOON, |_| !lab.server.requests().is_empty());
+    worker.signal(Signal::KILL);
+    worker.finish(SOON);
+    gate.release();
+    // Nobody looks in between: from now on the new loop is the one that is looked after.
+    lab.start(WORKTREE, &[]).finish(SOON).expect_code(0);
+    lab.assert_no_worktree();
+    assert_met(&lab);
+}
+
+#[test]
 fn force_ends_a_worker_that_does_not_answer_with_all_its_processes() {
     let (lab, gate) = held_at(2);
     let launched = lab.background(IN_PLACE, &[]);
