@@ -144,7 +144,7 @@ fn random_pair(r: &mut Random) -> Pair {
 
 #[derive(Debug, Clone)]
 pub(super) struct TrueHunk {
-    old: usize,
+    pub(super) old: usize,
     new: usize,
     pub(super) heading: String,
     pub(super) lines: Vec<String>,

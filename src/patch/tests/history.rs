@@ -114,6 +114,9 @@ fn spread(pairs: Vec<Pair>, wanted: usize) -> Vec<Pair> {
     pairs.into_iter().step_by(step).collect()
 }
 
+/// Stands between a file and the copy of its changed passage.
+const END: &str = "an end of its own";
+
 /// The edit in a file that holds the changed passage once more at its end.
 fn doubled(pair: &Pair) -> Option<Pair> {
     let set = hunks(pair, 3);
@@ -121,7 +124,7 @@ fn doubled(pair: &Pair) -> Option<Pair> {
     let passage: String =
         hunk.lines.iter().filter(|line| line.starts_with([' ', '-'])).map(|line| line[1..].to_owned() + "\n").collect();
     let ends = pair.old.ends_with('\n') && pair.new.ends_with('\n') && !pair.old.contains('\r');
-    let twice = |text: &str| format!("{text}an end of its own\n{passage}another end\n");
+    let twice = |text: &str| format!("{text}{END}\n{passage}another end\n");
     ends.then(|| Pair { path: pair.path.clone(), old: twice(&pair.old), new: twice(&pair.new) })
 }
 
@@ -133,6 +136,11 @@ fn twice(kind: &str, pair: &Pair, r: &mut Random) -> Option<(Pair, String)> {
     }
     if kind.contains("wrong") {
         shift_numbers(r, &mut set);
+        // A number that is the copy's own by chance says the copy: it is wrong only to whoever knows what was meant.
+        let own = pair.old.lines().position(|line| line == END).map_or(0, |at| at + 2);
+        if set.iter().any(|hunk| hunk.old == own) {
+            return None;
+        }
     }
     let mut text = render(&pair, &set);
     if kind.contains("no numbers") {
@@ -228,8 +236,7 @@ fn on_real_edits_the_ladder_gets_more_right_and_less_wrong_than_git_and_patch() 
     assert!(right >= 96.0 && wrong <= 0.1, "{right} right, {wrong} wrong\n{misplaced}");
     for row in (0..kinds.len()).filter(|row| ["wrong lines", TWICE[1], TWICE[2]].contains(&kinds[*row])) {
         let counts = table[row][0];
-        // A wrong number may be the copy's by chance, and then it selects; among few trials once is no share.
-        assert!(counts.wrong <= 1 || share(counts.wrong, counts) <= 0.5, "{}: {counts:?}\n{misplaced}", kinds[row]);
+        assert!(share(counts.wrong, counts) <= 0.5, "{}: {counts:?}\n{misplaced}", kinds[row]);
     }
     let better = (1..5).all(|at| mean(at)[0] < right);
     assert!(better, "another program gets more right");
