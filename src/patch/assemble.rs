@@ -37,8 +37,10 @@ pub(super) fn run(
             });
             files.push(FileChange { path: path.clone(), old: None, new: Some(FileVersion { mode: *mode, content }) });
         }
-        Action::Delete { path, old } => {
-            deleted(path, old, &job.hunks)?;
+        Action::Delete { path, old, quoted } => {
+            if *quoted || !job.hunks.is_empty() {
+                deleted(path, old, &job.hunks)?;
+            }
             let hunk = usize::from(!job.hunks.is_empty());
             matches.push(HunkMatch { path: path.clone(), hunk, line: hunk, how: How::DeleteFile });
             files.push(FileChange { path: path.clone(), old: Some(old.clone()), new: None });

@@ -27,7 +27,11 @@ pub(super) fn read(rest: &str) -> Option<String> {
         _ => name,
     };
     let name = name.trim_end();
-    (!name.is_empty()).then(|| name.to_owned())
+    let name = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')).unwrap_or(name);
+    let name = name.strip_prefix("./").unwrap_or(name);
+    // Separators as Windows has them; what they lead to is checked like any other name.
+    let name = if name.contains('/') { name.to_owned() } else { name.replace('\\', "/") };
+    (!name.is_empty()).then_some(name)
 }
 
 /// Returns the two names after `diff --git `, or `None` where they cannot be told apart. Two names that agree but for

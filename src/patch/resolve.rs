@@ -13,7 +13,7 @@ use crate::paths;
 pub(super) enum Action {
     Modify { path: String, old: FileVersion },
     Create { path: String, mode: FileMode },
-    Delete { path: String, old: FileVersion },
+    Delete { path: String, old: FileVersion, quoted: bool },
     Rename { from: String, to: String, old: FileVersion },
 }
 
@@ -56,6 +56,7 @@ pub(super) fn resolve<'p, 'a>(patch: &'p Patch<'a>, tree: &dyn Tree) -> Result<V
             .map(|(at, hunk)| (at + 1, hunk))
             .filter(|(_, hunk)| hunk.changes())
             .collect();
+        once(&mut hunks);
         // Two plain sections for one file are one section whose header was repeated; anything else contradicts itself.
         if let Action::Modify { path, .. } = &action
             && let Some(job) = jobs.iter_mut().find(|job| job.action.paths().contains(&path.as_str()))
@@ -66,6 +67,7 @@ pub(super) fn resolve<'p, 'a>(patch: &'p Patch<'a>, tree: &dyn Tree) -> Result<V
                 *number += before;
             }
             job.hunks.append(&mut hunks);
+            once(&mut job.hunks);
             continue;
         }
         for path in action.paths() {
@@ -81,6 +83,16 @@ pub(super) fn resolve<'p, 'a>(patch: &'p Patch<'a>, tree: &dyn Tree) -> Result<V
         jobs.push(Job { action, hunks });
     }
     Ok(jobs)
+}
+
+/// Drops hunks typed twice, numbers and all.
+fn once(hunks: &mut Vec<(usize, &Hunk<'_>)>) {
+    let all = hunks.clone();
+    let mut at = 0;
+    hunks.retain(|(_, hunk)| {
+        at += 1;
+        hunk.old_start.is_none() || !all[..at - 1].iter().any(|(_, before)| before == hunk)
+    });
 }
 
 /// Refuses two new paths that cannot stand side by side.
@@ -135,10 +147,18 @@ impl Resolver<'_, '_, '_> {
         if creates && deletes {
             return Err(does_not_apply(shown, "the patch says both that the file is new and that it is deleted"));
         }
-        if section.hunks.is_empty() && section.new_file_mode.is_none() && section.deleted_mode.is_none() {
+        if section.hunks.is_empty()
+            && !(section.verbatim && names.no_new)
+            && section.new_file_mode.is_none()
+            && section.deleted_mode.is_none()
+        {
             return Err(does_not_apply(shown, "a file header without a hunk"));
         }
         if creates {
+            let lost = |hunk: &Hunk<'_>| hunk.cut || !hunk.changes() && hunk.new_count != Some(0);
+            if section.hunks.iter().any(lost) {
+                return Err(does_not_apply(shown, "lines of a new file lack their plus signs"));
+            }
             return self.create(&names).map(Some);
         }
         if !section.hunks.is_empty() && !section.hunks.iter().any(Hunk::changes) {
@@ -199,7 +219,7 @@ impl Resolver<'_, '_, '_> {
         }
         let unprefixed = match &git {
             Some((old, new)) => old == new,
-            None => old.is_some() && old == new,
+            None => section.verbatim || old.is_some() && old == new,
         };
         Ok(Names { old, new, no_old, no_new, unprefixed, git: git.is_some() })
     }
@@ -273,7 +293,7 @@ impl Resolver<'_, '_, '_> {
             self.parents(path)?;
             if let Some(old) = self.read(path)? {
                 self.plain(path, &old)?;
-                return Ok(Action::Delete { path: path.to_owned(), old });
+                return Ok(Action::Delete { path: path.to_owned(), old, quoted: !self.section.verbatim });
             }
         }
         Err(self.unknown(names::bare(name)))

@@ -4,6 +4,7 @@ mod cases;
 mod damage;
 mod history;
 mod rules;
+mod typed;
 
 use super::{Limits, Rebuilt, Refusal, rebuild};
 use crate::change::{FileVersion, MemoryTree};
