@@ -231,12 +231,11 @@ pub(super) fn parse<'a>(raw: &'a str, limits: &Limits) -> Result<Patch<'a>, Refu
     };
     let mut at = 0;
     while at < lines.len() {
-        at = match reader.block(&lines, at)? {
-            Some(end) => end,
-            None => {
-                reader.line(&lines, at)?;
-                at + 1
-            }
+        at = if let Some(end) = reader.block(&lines, at)? {
+            end
+        } else {
+            reader.line(&lines, at)?;
+            at + 1
         };
     }
     reader.finish()
@@ -551,8 +550,9 @@ impl<'a> Reader<'a, '_> {
                 return Err(too_large(format!("the patch changes more than {} lines", self.limits.max_lines)));
             }
         }
-        let hunk = self.patch.sections.last_mut().and_then(|section| section.hunks.last_mut());
-        hunk.into_iter().for_each(|hunk| hunk.lines.push(line));
+        if let Some(hunk) = self.patch.sections.last_mut().and_then(|section| section.hunks.last_mut()) {
+            hunk.lines.push(line);
+        }
         Ok(())
     }
 
