@@ -304,9 +304,9 @@ impl<'a> Reader<'a, '_> {
             return self.section(cr, Section { new: line.strip_prefix("+++ "), ..Section::default() });
         }
         // Or its second; a line that is claimed for the hunk is a removal, which has to stand in the file.
-        if (self.state == State::Prose || self.state == State::Body && !self.open_hunk())
-            && line.starts_with("--- ")
+        if line.starts_with("--- ")
             && lines.get(at + 1).is_some_and(|next| next.0.starts_with("@@"))
+            && (self.state == State::Prose || self.state == State::Body && !self.open_hunk())
         {
             return self.section(cr, Section { old: line.strip_prefix("--- "), ..Section::default() });
         }
