@@ -149,7 +149,11 @@ fn run_plan(
     if count > 0 && !plan.limits.allow_dirty {
         return Err(Failure::preflight(
             "dirty",
-            format!("uncommitted: {}", planning::shown_dirty(&dirty.shown, count)),
+            format!(
+                "{}: {}",
+                crate::report::many(count as u64, "uncommitted path"),
+                planning::shown_dirty(&dirty.shown, count)
+            ),
             "commit or stash them, or start with --allow-dirty",
         )
         .into());
