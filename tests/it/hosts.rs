@@ -374,7 +374,7 @@ fn an_interview_that_cannot_go_on_says_what_to_do() {
 
 #[test]
 fn an_interactive_session_leads_through_the_whole_interview_to_a_loop_and_hears_of_its_end() {
-    // Claude Code's dialogs drop keys while a busy machine still draws them, so a session gets a second chance.
+    // Failed once on a busy machine, of a cause not yet found; the first failure is printed, and it is played again.
     if std::panic::catch_unwind(play_an_interactive_session).is_err() {
         play_an_interactive_session();
     }
