@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::how::{How, HunkMatch};
-use super::locate::{self, Found, Hay, Placement};
+use super::locate;
 use super::needle::{self, Needle, NewLine};
 use super::parse::{Hunk, Side};
+use super::place::{Found, Hay, Placement};
 use super::refusal::{Refusal, RefusalCode, Window};
 use super::resolve::{Action, Job};
+use super::strict::strict;
 use super::text::{Form, TextFile, find_all, is_telling};
 use crate::change::{FileChange, FileMode, FileVersion};
 
@@ -178,7 +180,7 @@ impl<'a> Edit<'_, 'a> {
             let mut result = locate::locate(&mut hay, &needle);
             if !matches!(result, Found::One(_) | Found::Many(_)) && needle::has_blank_adds(hunk) {
                 let blank = Needle::new(hunk, true);
-                if let Found::One(place) = locate::strict(&mut hay, &blank) {
+                if let Found::One(place) = strict(&mut hay, &blank) {
                     result = Found::One(Placement { how: How::Blank, ..place });
                     needle = blank;
                 }

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::how::How;
-use super::locate::{Found, Hay, Placement, Shift, distinctive, plain_adds, shift_of, window};
 use super::needle::{Needle, NewLine};
+use super::place::{Found, Hay, Placement};
+use super::strict::{Shift, distinctive, plain_adds, shift_of, window};
 use super::text::{Form, find_all, indent, is_telling};
 
 /// Most line comparisons one hunk may cost (lines of the file times lines of the hunk); a second of work at the most.

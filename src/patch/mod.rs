@@ -11,8 +11,10 @@ mod loose;
 mod names;
 mod needle;
 mod parse;
+mod place;
 mod refusal;
 mod resolve;
+mod strict;
 mod text;
 mod unwrap;
 
