@@ -129,10 +129,10 @@ pub struct FailedPatch {
     pub patch: Option<String>,
 }
 
-/// What the evaluator is told.
+/// Where the loop stands, as everyone is told who judges or changes the repository.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Evaluate {
+pub struct Situation {
     pub task: Task,
     /// Counted from 1.
     pub iteration: u32,
@@ -143,11 +143,19 @@ pub struct Evaluate {
     pub progress: Vec<String>,
     /// Issues of the evaluation before.
     pub open_issues: Vec<OpenIssue>,
-    /// Issues that earlier evaluations set aside.
-    pub settled: Vec<Settled>,
     /// Everything changed since the seed tree; empty for nothing.
     pub diff: String,
     pub receipts: Vec<CheckResult>,
+}
+
+/// What the evaluator is told.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evaluate {
+    #[serde(flatten)]
+    pub situation: Situation,
+    /// Issues that earlier evaluations set aside.
+    pub settled: Vec<Settled>,
 }
 
 /// What the second, independent evaluator is told: nothing of what others concluded.
@@ -164,48 +172,28 @@ pub struct SecondEvaluation {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suggest {
-    pub task: Task,
-    /// Counted from 1.
-    pub iteration: u32,
-    pub max_iterations: u32,
+    #[serde(flatten)]
+    pub situation: Situation,
     /// Number of proposals wanted.
     pub count: u32,
     /// A sentence for each role, as [`ROLES`] has them.
     pub roles: Vec<String>,
     /// Limits of this loop in sentences: scope, protected paths, permissions, size.
     pub rules: Vec<String>,
-    /// One summary of each earlier iteration, oldest first.
-    pub history: Vec<String>,
-    /// The progress log; its last 30 lines are shown.
-    pub progress: Vec<String>,
-    pub open_issues: Vec<OpenIssue>,
     pub refused: Vec<Refused>,
-    /// Everything changed since the seed tree; empty for nothing.
-    pub diff: String,
-    pub receipts: Vec<CheckResult>,
 }
 
 /// What an agent that edits a work tree of its own is told.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
-    pub task: Task,
-    /// Counted from 1.
-    pub iteration: u32,
-    pub max_iterations: u32,
+    #[serde(flatten)]
+    pub situation: Situation,
     /// One of [`ROLES`].
     pub role: String,
     /// As in [`Suggest`].
     pub rules: Vec<String>,
-    /// One summary of each earlier iteration, oldest first.
-    pub history: Vec<String>,
-    /// The progress log; its last 30 lines are shown.
-    pub progress: Vec<String>,
-    pub open_issues: Vec<OpenIssue>,
     pub refused: Vec<Refused>,
-    /// Everything changed since the seed tree; empty for nothing.
-    pub diff: String,
-    pub receipts: Vec<CheckResult>,
 }
 
 /// The roles proposals are written in, in the order they are given out.

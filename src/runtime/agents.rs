@@ -235,20 +235,12 @@ impl Runtime<'_> {
     }
 
     fn agent_prompt(&self, slot: u32, max_chars: usize) -> anyhow::Result<String> {
-        let iteration = self.iteration_index();
         let role = prompt::ROLES[slot as usize % prompt::ROLES.len()];
         prompt::Agent {
-            task: self.task()?,
-            iteration,
-            max_iterations: self.state.plan.budget.max_iterations.max(iteration),
+            situation: self.situation()?,
             role: role.to_owned(),
             rules: self.rules(),
-            history: self.history(),
-            progress: self.progress(),
-            open_issues: self.state.open_issues.clone(),
             refused: self.refused(),
-            diff: self.diff_since_seed()?,
-            receipts: self.check_results(),
         }
         .render_within(max_chars)
     }

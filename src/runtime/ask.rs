@@ -355,21 +355,26 @@ impl Runtime<'_> {
         ranking::shuffled(&self.state.started.run_id, iteration.index, &ids)
     }
 
+    /// Returns where the loop stands, for those who judge or change the repository.
+    pub(super) fn situation(&self) -> anyhow::Result<prompt::Situation> {
+        let iteration = self.iteration_index();
+        Ok(prompt::Situation {
+            task: self.task()?,
+            iteration,
+            max_iterations: self.state.plan.budget.max_iterations.max(iteration),
+            history: self.history(),
+            progress: self.progress(),
+            open_issues: self.state.open_issues.clone(),
+            diff: self.diff_since_seed()?,
+            receipts: self.check_results(),
+        })
+    }
+
     fn prompt(&self, kind: CallKind, max_chars: usize) -> anyhow::Result<String> {
         let plan = &self.state.plan;
-        let task = self.task()?;
-        let iteration = self.iteration_index();
-        let max_iterations = plan.budget.max_iterations.max(iteration);
-        let diff = self.diff_since_seed()?;
-        let receipts = self.check_results();
         match kind {
             CallKind::Evaluate => prompt::Evaluate {
-                task,
-                iteration,
-                max_iterations,
-                history: self.history(),
-                progress: self.progress(),
-                open_issues: self.state.open_issues.clone(),
+                situation: self.situation()?,
                 settled: self
                     .state
                     .settled
@@ -380,34 +385,28 @@ impl Runtime<'_> {
                         reason: prompt::cut_middle(&settled.reason, SETTLED_REASON_CHARS),
                     })
                     .collect(),
-                diff,
-                receipts,
             }
             .render_within(max_chars),
-            CallKind::SecondEvaluation => prompt::SecondEvaluation { task, diff, receipts }.render_within(max_chars),
+            CallKind::SecondEvaluation => {
+                let (task, diff, receipts) = (self.task()?, self.diff_since_seed()?, self.check_results());
+                prompt::SecondEvaluation { task, diff, receipts }.render_within(max_chars)
+            }
             CallKind::Suggest => prompt::Suggest {
-                task,
-                iteration,
-                max_iterations,
+                situation: self.situation()?,
                 count: plan.method.nproposals,
                 roles: roles(plan.method.nproposals),
                 rules: self.rules(),
-                history: self.history(),
-                progress: self.progress(),
-                open_issues: self.state.open_issues.clone(),
                 refused: self.refused(),
-                diff,
-                receipts,
             }
             .render_within(max_chars),
             CallKind::Rank => prompt::Rank {
-                task,
+                task: self.task()?,
                 open_issues: self.state.open_issues.clone(),
                 candidates: self.candidates_for_judge()?,
             }
             .render_within(max_chars),
             CallKind::Repair => {
-                prompt::RepairPatch { task, rules: self.rules(), failures: self.failures_for_mending()? }
+                prompt::RepairPatch { task: self.task()?, rules: self.rules(), failures: self.failures_for_mending()? }
                     .render_within(max_chars)
             }
         }
@@ -507,11 +506,11 @@ impl Runtime<'_> {
             .collect()
     }
 
-    pub(super) fn history(&self) -> Vec<String> {
+    fn history(&self) -> Vec<String> {
         self.state.rounds().filter(|iteration| iteration.ended_at.is_some()).map(history_line).collect()
     }
 
-    pub(super) fn progress(&self) -> Vec<String> {
+    fn progress(&self) -> Vec<String> {
         let text = self.face.read("progress.log").unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
