@@ -1,20 +1,18 @@
 //! One function per command: reads what standard input holds, calls the operation, prints its answer.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
 use anyhow::Context;
 use serde::Deserialize;
 
 use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, Start, Status, Stop, Trust, Wait};
+use super::input::{read_stdin, read_task_file};
 use super::{demo, output, review, terminal};
-use crate::engine::{StopReason, TreeAnswer};
+use crate::engine::TreeAnswer;
 use crate::error::Failure;
-use crate::operations::{self, Action, Ended, Goal, PlanReport, PlanRequest, Raise, Session};
+use crate::operations::{self, Action, Goal, PlanReport, PlanRequest, Raise, Session};
 use crate::options::{self, Options};
-use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_report, status_text};
-
-/// Most bytes read from standard input or a task file; far above the longest goal.
-const MAX_INPUT: u64 = 4 << 20;
+use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_text};
 
 /// Runs a command and returns the exit code.
 pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Result<u8> {
@@ -55,8 +53,11 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
             .map(|signal| signal.map_or(0, |signal| 128 + u8::try_from(signal).unwrap_or(0))),
         Command::Trust(trust) => run_trust(&trust, session, json),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
-        Command::Hook(hook) => super::hosts::hook(&hook),
-        Command::Host(host) => super::hosts::host(host, session),
+        Command::Hook(_) | Command::Host(_) => Err(Failure::usage(
+            "that is a command for hosts",
+            "`hook` and `host` come first on their command line; see `loop-companion help` for the others",
+        )
+        .into()),
     }
 }
 
@@ -72,26 +73,6 @@ struct StdinArguments {
     plan: bool,
     dry_run: bool,
     yes: bool,
-}
-
-pub(super) fn read_stdin(what: &str) -> anyhow::Result<String> {
-    let mut bytes = Vec::new();
-    std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes).context("read standard input")?;
-    text_of(bytes, what)
-}
-
-fn text_of(bytes: Vec<u8>, what: &str) -> anyhow::Result<String> {
-    if bytes.len() as u64 > MAX_INPUT {
-        return Err(Failure::usage(format!("{what} is larger than 4 MiB"), "give a shorter goal").into());
-    }
-    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
-}
-
-fn read_task_file(file: &str, session: &Session) -> anyhow::Result<String> {
-    let path = session.dir.join(file);
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read"))?;
-    text_of(bytes, file)
 }
 
 /// Returns the request of a start as typed.
@@ -198,7 +179,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
             return launch(session, Action::Start { plan_hash: hash }, json);
         }
         let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
-        return Ok(finish(&ended, json));
+        return Ok(output::end(&ended, json));
     }
     let (mut report, codex) = operations::plan(session, &request)?;
     if only_plan {
@@ -222,7 +203,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
         return launch(session, Action::Start { plan_hash: report.plan_hash }, json);
     }
     let ended = operations::start(session, report, &codex, &mut terminal)?;
-    Ok(finish(&ended, json))
+    Ok(output::end(&ended, json))
 }
 
 fn plan(report: &PlanReport) -> String {
@@ -234,17 +215,6 @@ fn approve() -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("read the answer")?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-/// Prints the end of a loop and returns its exit code.
-pub(super) fn finish(ended: &Ended, json: bool) -> u8 {
-    let report = status_report(&ended.state, false, jiff::Timestamp::now());
-    if json {
-        output::json(&report);
-    } else {
-        output::text(&status_text(&report));
-    }
-    ended.exit_code()
 }
 
 fn no_loop(json: bool) {
@@ -387,7 +357,7 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
 fn run_iterate(arguments: &Iterate, session: &Session, json: bool) -> anyhow::Result<u8> {
     let mut terminal = terminal::Progress::new();
     let (ended, ran) = operations::iterate(session, arguments.count, arguments.dry_run, &mut terminal)?;
-    let code = finish(&ended, json);
+    let code = output::end(&ended, json);
     Ok(match (ran, ended.signal) {
         (_, Some(_)) => code,
         (true, None) => 0,
@@ -416,7 +386,7 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
     }
     let mut terminal = terminal::Progress::new();
     let ended = operations::resume(session, &raise, answer, &mut terminal)?;
-    Ok(finish(&ended, json))
+    Ok(output::end(&ended, json))
 }
 
 fn run_stop(arguments: &Stop, session: &Session, json: bool) -> anyhow::Result<u8> {
@@ -493,11 +463,6 @@ fn run_detect(session: &Session, json: bool) -> anyhow::Result<u8> {
     }
     output::text(&text);
     Ok(0)
-}
-
-/// Says whether a loop ended with its goal met.
-pub(super) fn goal_met(ended: &Ended) -> bool {
-    matches!(ended.state.stop.as_ref().and_then(|stop| stop.reason), Some(StopReason::GoalMet | StopReason::AlreadyMet))
 }
 
 #[cfg(test)]

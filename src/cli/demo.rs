@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::arguments::Demo;
-use super::commands::{finish, goal_met};
 use super::{output, terminal};
 use crate::codex::locate;
 use crate::config::Environment;
@@ -63,11 +62,11 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
     let mut progress = terminal::Progress::new();
     let ended = operations::start(&demo, report, &codex, &mut progress)?;
     drop(progress);
-    let code = finish(&ended, json);
+    let code = output::end(&ended, json);
     if !json {
         output::text(&farewell(&repository));
     }
-    Ok(if goal_met(&ended) { 0 } else { code.max(1) })
+    Ok(if ended.goal_met() { 0 } else { code.max(1) })
 }
 
 /// Returns the Codex that was found where it will do, else one brought for the demo. One that the user names stays,

@@ -32,7 +32,11 @@ pub(super) fn main(arguments: &[OsString]) -> ExitCode {
         let _ = catch_unwind(AssertUnwindSafe(|| match Arguments::try_parse_from(arguments) {
             Ok(parsed) => {
                 let session = Session { dir: parsed.dir, environment: Environment::read(), worker_log: None };
-                let _ = commands::run(parsed.command, &session, parsed.json);
+                match parsed.command {
+                    Command::Hook(event) => hook(&event),
+                    Command::Host(service) => host(service, &session),
+                    _ => {}
+                }
             }
             Err(error) => {
                 let _ = error.print();
@@ -43,8 +47,7 @@ pub(super) fn main(arguments: &[OsString]) -> ExitCode {
 }
 
 /// Answers a hook.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of every command")]
-pub(super) fn hook(hook: &Hook) -> anyhow::Result<u8> {
+fn hook(hook: &Hook) {
     let mut text = Vec::new();
     let _ = std::io::stdin().take(MAX_EVENT).read_to_end(&mut text);
     let event = Event::read(&String::from_utf8_lossy(&text));
@@ -87,7 +90,6 @@ pub(super) fn hook(hook: &Hook) -> anyhow::Result<u8> {
     if let Some(answer) = answer {
         output::text(&answer.to_string());
     }
-    Ok(0)
 }
 
 /// Waits for a review without a word; a signal, such as a host sends that gives up, ends it.
@@ -107,8 +109,7 @@ impl Watch for Quiet {
 }
 
 /// Serves a host.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of every command")]
-pub(super) fn host(host: Host, session: &Session) -> anyhow::Result<u8> {
+fn host(host: Host, session: &Session) {
     match host.service {
         HostService::Show { words } => {
             let argv = ["loop-companion".to_owned()].into_iter().chain(words);
@@ -131,15 +132,11 @@ pub(super) fn host(host: Host, session: &Session) -> anyhow::Result<u8> {
         }
         HostService::Monitor => monitor(session),
     }
-    Ok(0)
 }
 
 /// Runs a command in a session's folder and returns what it printed, its error too.
 fn show(arguments: Arguments, session_dir: &Path) -> String {
     let Arguments { dir, json, command } = arguments;
-    if matches!(command, Command::Hook(_) | Command::Host(_)) {
-        return "That is a command for hosts.".into();
-    }
     let session = Session { dir: session_dir.join(dir), environment: Environment::read(), worker_log: None };
     let (ran, mut text) = output::captured(|| commands::run(command, &session, json));
     if let Err(error) = ran {

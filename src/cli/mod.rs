@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod hook;
 mod hosts;
+mod input;
 mod output;
 mod review;
 mod terminal;

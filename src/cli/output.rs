@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use crate::masking;
+use crate::operations::Ended;
+use crate::report::{status_report, status_text};
 
 thread_local! {
     /// Takes what would be printed, while a host's answer is made of it.
@@ -51,4 +53,15 @@ pub(super) fn json(document: &impl serde::Serialize) {
 /// Prints a line to standard error without its secrets.
 pub(super) fn note(text: &str) {
     eprintln!("{}", masking::shown().text(text));
+}
+
+/// Prints the end of a loop and returns its exit code.
+pub(super) fn end(ended: &Ended, with_json: bool) -> u8 {
+    let report = status_report(&ended.state, false, jiff::Timestamp::now());
+    if with_json {
+        json(&report);
+    } else {
+        text(&status_text(&report));
+    }
+    ended.exit_code()
 }

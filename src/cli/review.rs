@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::arguments::{Policy, Review, ReviewCommand, Switch};
-use super::commands::read_stdin;
+use super::input::read_stdin;
 use super::output;
 use crate::error::Failure;
 use crate::operations::{self, ReviewRequest, ReviewStats, Session, Watch};

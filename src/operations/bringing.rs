@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::running::take_lock;
-use super::viewing::{check_iteration, latest, no_loop, tree_at};
+use super::holding::{latest, no_loop, take_lock};
+use super::viewing::{check_iteration, tree_at};
 use crate::engine::State;
 use crate::engine::event::Event;
 use crate::engine::state::Iteration;

@@ -4,6 +4,7 @@
 mod bringing;
 mod codex_check;
 mod consent;
+mod holding;
 mod layers;
 mod news;
 mod planning;
@@ -13,7 +14,7 @@ mod tidying;
 mod viewing;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use bringing::{ApplyReport, BranchCommit, BranchReport, apply, branch};
 pub use codex_check::{Account, CodexReport};
@@ -33,7 +34,7 @@ pub(crate) use worker::is_worker;
 pub use worker::{Action, Launched, launch, work};
 
 use crate::config::Environment;
-use crate::error::{ExitCode, Failure};
+use crate::error::Failure;
 use crate::store::Store;
 use crate::workspace::{DiscoverError, Repository};
 
@@ -79,19 +80,4 @@ fn discover_failure(error: &DiscoverError) -> Failure {
         DiscoverError::Other(_) => "git-failed",
     };
     Failure::preflight(name, error.to_string(), error.hint())
-}
-
-/// Returns the failure for a work tree that another loop holds.
-pub(crate) fn held(holder: Option<&crate::store::Holder>, root: &Path) -> Failure {
-    let who = match holder {
-        Some(holder) if holder.pid != 0 && holder.run_id.is_empty() => format!("pid {}", holder.pid),
-        Some(holder) if holder.pid != 0 => format!("pid {}, run {}", holder.pid, holder.run_id),
-        _ => "its pid cannot be read".to_owned(),
-    };
-    Failure::new(
-        ExitCode::Held,
-        "held",
-        format!("another loop works on {} ({who})", root.display()),
-        "watch it with `loop-companion status --follow`, or end it with `loop-companion stop`",
-    )
 }

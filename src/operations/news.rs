@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::Session;
-use super::viewing::latest;
+use super::holding::latest;
 use crate::error::Failure;
 use crate::report::{LoopStatus, StatusReport, shorten, status_report};
 pub use crate::store::Told;

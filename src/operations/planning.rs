@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::codex_check::{self, CodexReport};
+use super::holding::{self, STORE_HINT};
 use super::layers::{self, Layered};
-use super::running::STORE_HINT;
 use super::{Session, discover_failure};
 use crate::codex::prompt::MAX_GOAL_CHARS;
 use crate::config;
@@ -205,7 +205,7 @@ fn repository_rows(session: &Session, repository: &Repository, options: &Options
     rows.push(match store.holder()? {
         None => PreflightRow::good("lock", "no loop works on this tree"),
         Some(holder) => {
-            let failure = super::held(Some(&holder), repository.root());
+            let failure = holding::held(Some(&holder), repository.root());
             PreflightRow::bad("lock", failure.message, failure.hint.unwrap_or_default())
         }
     });
@@ -399,7 +399,7 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
         schema_version: SCHEMA_VERSION,
         plan_hash: plan.hash(),
         goal_hash: plan.goal_hash(),
-        forecast: forecast(&plan, &super::tidying::states(&session.store(&repository), FORECAST_LOOPS)?.0),
+        forecast: forecast(&plan, &holding::states(&session.store(&repository), FORECAST_LOOPS)?.0),
         plan,
         notes,
         unconfirmed,

@@ -1,24 +1,21 @@
 //! Starting a loop and going on with one.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::codex_check::{self, CodexReport};
+use super::holding::{self, HeldLoop, resources, store_failure, take_lock};
 use super::planning::{self, PlanRequest};
-use super::viewing::{latest, no_loop};
-use super::{PlanReport, Session, held};
+use super::{PlanReport, Session};
 use crate::engine::event::{Event, Started};
 use crate::engine::{State, StopReason, TreeAnswer};
 use crate::error::{ExitCode, Failure};
 use crate::options::Options;
 use crate::plan::{Money, Plan};
-use crate::process;
-use crate::runtime::{CodexSetup, Observer, Resources, Runtime, StopSignal};
-use crate::store::{FORMAT, Face, Holder, Lock, LockError, Run, Store};
+use crate::runtime::{Observer, Runtime};
+use crate::store::{FORMAT, Face};
 use crate::workspace::{Repository, Workspace};
 
 /// A loop that has ended, or a worker that was stopped by a signal.
@@ -30,6 +27,12 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Says whether the loop ended with its goal met.
+    pub fn goal_met(&self) -> bool {
+        let reason = self.state.stop.as_ref().and_then(|stop| stop.reason);
+        matches!(reason, Some(StopReason::GoalMet | StopReason::AlreadyMet))
+    }
+
     /// Returns the exit code of the command that ran the loop.
     pub fn exit_code(&self) -> u8 {
         match (self.signal, &self.state.stop) {
@@ -204,101 +207,6 @@ fn run_plan(
     Ok(Ended { state, signal: stop.signal() })
 }
 
-fn store_failure(error: &anyhow::Error) -> Failure {
-    if crate::error::is_disk_full(error) {
-        return Failure::disk_full(error);
-    }
-    Failure::preflight("store", format!("{error:#}"), STORE_HINT)
-}
-
-/// What to do where the store cannot be kept.
-pub(super) const STORE_HINT: &str = "the loop keeps its journal in a folder of your own in the repository's git folder; make that writable, and move \
-     away what stands there";
-
-/// Longest wait for a lock whose holder has not said which loop it is for: somebody who starts one is about to say
-/// so, and somebody who puts things in order is about to let go.
-const UNNAMED_WAIT: Duration = Duration::from_secs(30);
-
-/// Between two tries.
-const TICK: Duration = Duration::from_millis(50);
-
-/// Takes the lock, for the loop with this id, or for none yet. A stop request that was not for this worker is taken
-/// back before anybody can see for whom the lock is held, so that one that is for it cannot get lost.
-pub(super) fn take_lock(store: &Store, run_id: &str, root: &Path) -> anyhow::Result<Lock> {
-    let asked = Instant::now();
-    let mut lock = loop {
-        match store.lock(&me("")) {
-            Ok(lock) => break lock,
-            Err(LockError::Failed(error)) => return Err(store_failure(&error).into()),
-            Err(LockError::Held(holder)) => {
-                let named = holder.as_ref().is_some_and(|holder| !holder.run_id.is_empty());
-                if named || asked.elapsed() >= UNNAMED_WAIT {
-                    return Err(held(holder.as_ref(), root).into());
-                }
-            }
-        }
-        std::thread::sleep(TICK);
-    };
-    store.clear_stop()?;
-    if !run_id.is_empty() {
-        lock.name(&me(run_id)).context("write the lock")?;
-    }
-    Ok(lock)
-}
-
-/// Returns who holds the lock, once it is known for which loop.
-pub(super) fn named_holder(store: &Store) -> anyhow::Result<Option<Holder>> {
-    let asked = Instant::now();
-    loop {
-        match store.holder()? {
-            Some(holder) if holder.run_id.is_empty() && asked.elapsed() < UNNAMED_WAIT => std::thread::sleep(TICK),
-            holder => return Ok(holder),
-        }
-    }
-}
-
-fn me(run_id: &str) -> Holder {
-    let pid = std::process::id();
-    Holder {
-        pid,
-        start_time: process::process_start_time(pid),
-        run_id: run_id.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-pub(super) fn resources(
-    session: &Session,
-    repository: &Repository,
-    store: Store,
-    run: Run,
-    mut lock: Lock,
-    codex: Option<&CodexReport>,
-) -> anyhow::Result<Resources> {
-    // One who only puts things in order is no worker, and must not be taken for one.
-    if codex.is_some() {
-        lock.name(&me(&run.id)).context("write the lock")?;
-    }
-    let stop = StopSignal::listen(&store.stop_path(), session.worker_log.is_some())?;
-    Ok(Resources {
-        repository: repository.clone(),
-        store,
-        run,
-        lock,
-        codex: codex.map(|codex| CodexSetup {
-            program: codex.program.clone(),
-            version: codex.version.clone(),
-            env: codex.env.clone(),
-            mcp_off: codex.mcp_off.clone(),
-            can_read: codex.can_read,
-        }),
-        cache: session.environment.cache.clone(),
-        pytest_addopts: session.environment.pytest_addopts.clone(),
-        stop,
-        log: session.worker_log.clone(),
-    })
-}
-
 /// Goes on with this work tree's loop.
 ///
 /// Returns a usage error if there is no loop or it cannot go on, and the failure of a held lock if one runs.
@@ -308,12 +216,8 @@ pub fn resume(
     answer: Option<TreeAnswer>,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Ended> {
-    let repository = session.repository()?;
-    let store = session.store(&repository);
-    let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
-    let lock = take_lock(&store, &run.id, repository.root())?;
-    // Another worker may have gone on between reading and locking.
-    let (run, state) = latest(&store)?.unwrap_or((run, state));
+    let held = holding::hold(session)?;
+    let state = &held.state;
     if let Some(reason) = state.stop.as_ref().and_then(|stop| stop.reason).filter(|reason| !reason.resumable()) {
         let code = if reason == StopReason::GoalDrift { ExitCode::State } else { ExitCode::Usage };
         return Err(Failure::new(
@@ -333,7 +237,7 @@ pub fn resume(
         )
         .into());
     }
-    check_raise(&state, raise)?;
+    check_raise(state, raise)?;
     let changed = state.stop.as_ref().and_then(|stop| stop.reason) == Some(StopReason::TreeChanged);
     match (changed, answer) {
         (true, None) => {
@@ -352,7 +256,7 @@ pub fn resume(
     let asked = state.rounds_asked.filter(|_| state.dry_run);
     let rounds = asked.map(|asked| asked.saturating_sub(state.recent_rounds().count() as u32));
     let order = GoOn { raise: raise.clone(), rounds, dry_run: state.dry_run, answer };
-    go_on(session, &repository, store, run, state, lock, &order, observer)
+    go_on(session, held, &order, observer)
 }
 
 fn tree_changed() -> Failure {
@@ -401,19 +305,10 @@ fn check_raise(state: &State, raise: &Raise) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a worker, each owned by somebody else until here")]
-fn go_on(
-    session: &Session,
-    repository: &Repository,
-    store: Store,
-    run: Run,
-    state: State,
-    lock: Lock,
-    order: &GoOn,
-    observer: &mut dyn Observer,
-) -> anyhow::Result<Ended> {
+fn go_on(session: &Session, held: HeldLoop, order: &GoOn, observer: &mut dyn Observer) -> anyhow::Result<Ended> {
+    let HeldLoop { repository, store, run, state, lock } = held;
     let codex = codex_check::examine(session, &codex_options(&state.plan))?;
-    let resources = resources(session, repository, store, run, lock, Some(&codex))?;
+    let resources = resources(session, &repository, store, run, lock, Some(&codex))?;
     let stop = resources.stop.clone();
     let ended = state.finished;
     let stopped = state.stop.is_some();
@@ -447,11 +342,8 @@ pub fn iterate(
     dry_run: bool,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<(Ended, bool)> {
-    let repository = session.repository()?;
-    let store = session.store(&repository);
-    let (run, state) = latest(&store)?.ok_or_else(no_loop)?;
-    let lock = take_lock(&store, &run.id, repository.root())?;
-    let (run, state) = latest(&store)?.unwrap_or((run, state));
+    let held = holding::hold(session)?;
+    let state = &held.state;
     if let Some(reason) = state.stop.as_ref().and_then(|stop| stop.reason).filter(|reason| !reason.resumable()) {
         return Err(Failure::usage(
             format!("the loop ended with {}; there is nothing to iterate", reason.name()),
@@ -465,12 +357,9 @@ pub fn iterate(
     let target = state.plan.budget.max_iterations.saturating_add(count);
     let raise = Raise { max_iterations: Some(target), ..Raise::default() };
     let order = GoOn { raise, rounds: Some(count), dry_run, answer: None };
-    let ended = go_on(session, &repository, store, run, state, lock, &order, observer)?;
+    let ended = go_on(session, held, &order, observer)?;
     // One that something stopped in the middle has not run.
     let ran = ended.state.recent_rounds().filter(|iteration| iteration.ended_at.is_some()).count();
-    let met = matches!(
-        ended.state.stop.as_ref().and_then(|stop| stop.reason),
-        Some(StopReason::GoalMet | StopReason::AlreadyMet)
-    );
+    let met = ended.goal_met();
     Ok((ended, met || ran >= count as usize))
 }

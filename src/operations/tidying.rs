@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use super::running::{named_holder, resources, take_lock};
-use super::viewing::latest;
+use super::holding::{latest, named_holder, resources, states, take_lock};
 use crate::engine::State;
 use crate::process;
 use crate::report::{HistoryReport, HistoryRow, SCHEMA_VERSION, StatsReport, stats_report, status_report};
@@ -180,20 +179,6 @@ pub fn stats(session: &Session) -> anyhow::Result<StatsReport> {
     let repository = session.repository()?;
     let (states, unreadable) = states(&session.store(&repository), usize::MAX)?;
     Ok(stats_report(&states, unreadable))
-}
-
-/// Returns the newest loops of a work tree, oldest first, and how many of them cannot be read.
-pub(super) fn states(store: &Store, most: usize) -> anyhow::Result<(Vec<State>, u32)> {
-    let mut states = Vec::new();
-    let mut unreadable = 0;
-    let runs = store.runs()?;
-    for id in &runs[runs.len().saturating_sub(most)..] {
-        match store.run(id).journal().ok().and_then(|journal| State::replay(&journal.records)) {
-            Some(state) => states.push(state),
-            None => unreadable += 1,
-        }
-    }
-    Ok((states, unreadable))
 }
 
 /// What `prune` removed.

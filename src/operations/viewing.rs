@@ -6,12 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
+use super::holding::{latest, no_loop};
 use crate::engine::State;
 use crate::error::Failure;
 use crate::options;
 use crate::plan::CallKind;
 use crate::report::{ChangedFile, ResultReport, SCHEMA_VERSION, StatusReport, result_report, status_report};
-use crate::store::{ModelRequest, Run, Store};
+use crate::store::{ModelRequest, Store};
 use crate::workspace::{Repository, iteration_ref};
 
 /// What `model` shows.
@@ -24,26 +25,6 @@ pub struct ModelReport {
     pub effort: String,
     /// Whether a running loop takes it over, at its next call.
     pub running: bool,
-}
-
-/// Returns the newest run and its state, or `None` where there is no loop.
-pub(super) fn latest(store: &Store) -> anyhow::Result<Option<(Run, State)>> {
-    let Some(run) = store.latest()? else { return Ok(None) };
-    let journal = run.journal().map_err(Failure::from)?;
-    let state = State::replay(&journal.records).ok_or_else(|| {
-        Failure::new(
-            crate::error::ExitCode::State,
-            "state-unreadable",
-            format!("{} does not begin with the start of a loop", run.journal_path().display()),
-            "move the run's folder away; nothing was changed",
-        )
-    })?;
-    Ok(Some((run, state)))
-}
-
-/// Returns the failure for a work tree without a loop.
-pub(super) fn no_loop() -> Failure {
-    Failure::usage("there is no loop in this work tree", "start one with `loop-companion start`")
 }
 
 /// Returns the status of this work tree's loop, or `None` where there is none.

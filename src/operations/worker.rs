@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Session;
 use super::running::{Ended, Raise, resume, start_approved};
+use super::{Session, holding};
 use crate::engine::event::Record;
 use crate::engine::{State, TreeAnswer};
 use crate::error::{self, ExitCode, Failure};
@@ -76,7 +76,7 @@ pub fn launch(session: &Session, action: Action) -> anyhow::Result<Launched> {
     store.create()?;
     // A held lock is told at once, without a worker.
     if let Some(holder) = store.holder()?.filter(|holder| !holder.run_id.is_empty()) {
-        return Err(super::held(Some(&holder), repository.root()).into());
+        return Err(holding::held(Some(&holder), repository.root()).into());
     }
     let dir = session.dir.canonicalize().with_context(|| format!("open {}", session.dir.display()))?;
     let orders = store.orders()?;
