@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::compare::{all_hold, measured};
-use super::event::{FailureClass, PlaceKind, Prepared};
+use super::event::{FailureClass, PlaceKind, Prepared, TrialOutcome};
 use super::policy::{Policy, policy};
 use super::ranking;
 use super::state::{self, Iteration, State, agrees};
@@ -393,13 +393,17 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
             .filter(|candidate| candidate.trial.is_none())
             .map(|candidate| candidate.proposed.id.as_str())
             .collect();
+        let held: Vec<String> = survivors(iteration);
         if !untried.is_empty() {
             let together = untried.len().min(trials_at_once(state));
-            return Some(try_if_time(state, &untried[..together], now));
+            let effect = try_if_time(state, &untried[..together], now);
+            // With no time left for the rest, one that was measured better is not thrown away for them.
+            if !(matches!(effect, Effect::Stop { .. }) && any_better(iteration)) {
+                return Some(effect);
+            }
         }
-        let held: Vec<String> = survivors(iteration);
         if must_rank(held.len()) {
-            return Some(ask(state, CallKind::Rank, now));
+            return Some(rank_tried(state, iteration, now));
         }
         return ordered(iteration, &held).into_iter().next().map(|id| Effect::Accept { id });
     }
@@ -417,6 +421,26 @@ fn choose(state: &State, iteration: &Iteration, now: Timestamp) -> Option<Effect
         }
     }
     None
+}
+
+/// Has the judge choose among what was tried. Where a budget holds no such call any more and one of them was measured
+/// better, the measurements choose: their evidence is not thrown away for want of an opinion.
+fn rank_tried(state: &State, iteration: &Iteration, now: Timestamp) -> Effect {
+    match ask(state, CallKind::Rank, now) {
+        Effect::Stop { reason: Some(reason), .. } if reason.is_budget() && any_better(iteration) => {
+            let reason = format!("the budget is used ({}), so what was measured decides", reason.name());
+            Effect::GiveUp { kind: CallKind::Rank, reason, class: None }
+        }
+        effect => effect,
+    }
+}
+
+/// Says whether a candidate of this round was measured better than what it is based on.
+fn any_better(iteration: &Iteration) -> bool {
+    let better = |candidate: &&state::Candidate| {
+        candidate.trial.as_ref().is_some_and(|trial| trial.outcome == TrialOutcome::Better)
+    };
+    iteration.ready().iter().any(better)
 }
 
 /// Returns how many candidates may be tried at the same time. In the user's own work tree there is room for one.

@@ -89,6 +89,14 @@ impl StopReason {
         }
     }
 
+    /// Says whether a budget was used up.
+    pub fn is_budget(self) -> bool {
+        matches!(
+            self,
+            Self::BudgetIterations | Self::BudgetTime | Self::BudgetCalls | Self::BudgetTokens | Self::BudgetCost
+        )
+    }
+
     /// Says whether `resume` can go on from here.
     pub fn resumable(self) -> bool {
         !matches!(self, Self::GoalMet | Self::AlreadyMet | Self::GoalDrift)

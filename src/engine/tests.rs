@@ -827,6 +827,35 @@ fn calls_are_kept_for_the_evaluation_that_alone_can_claim_the_goal() {
 }
 
 #[test]
+fn what_was_measured_better_is_taken_where_a_budget_ends_before_the_ranking() {
+    let two = VecDeque::from([vec![Fate::Tried(BETTER, 1), Fate::Tried(BETTER, 0)]]);
+    let changes: [fn(&mut Budget); 3] =
+        [|budget| budget.max_calls = 2, |budget| budget.max_tokens = Some(220), |budget| budget.max_time_ms = 2_000];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut plan = plan();
+        plan.method.trial = TrialOrder::BeforeRank;
+        change(&mut plan.budget);
+        let mut world = World::new(plan, 2);
+        world.step = SignedDuration::from_millis(100);
+        world.rounds.clone_from(&two);
+        assert_eq!(world.run(), Some(StopReason::GoalMet), "{number}: {:?}", world.state.stop);
+        let iteration = &world.state.iterations[0];
+        assert_eq!(iteration.winner.as_deref(), Some("r0-1"), "the fewest failing tests");
+        let said = &iteration.given_up[0];
+        assert!(said.kind == CallKind::Rank && said.reason.contains("what was measured decides"), "{said:?}");
+        assert!(!world.asked.contains(&CallKind::Rank));
+    }
+    // An opinion is still wanted where nothing was measured better.
+    let mut plan = plan();
+    plan.method.trial = TrialOrder::BeforeRank;
+    plan.budget.max_calls = 2;
+    let mut world = World::new(plan, 0);
+    world.rounds = VecDeque::from([vec![Fate::Tried(TrialOutcome::Neutral, 0), Fate::Tried(TrialOutcome::Neutral, 0)]]);
+    assert_eq!(world.run(), Some(StopReason::BudgetCalls));
+    assert!(world.state.iterations.iter().all(|iteration| !iteration.accepted));
+}
+
+#[test]
 fn answers_that_cannot_be_used_are_rounds_without_a_usable_patch_and_not_a_codex_out_of_reach() {
     let mut world = World::new(plan(), 2);
     let bad = Some(FailureClass::BadAnswer);
