@@ -55,6 +55,12 @@ impl std::error::Error for JournalError {}
 /// Says whether a journal exists and is more than the torn beginning of its first event.
 pub(super) fn has_begun(path: &Path) -> bool {
     const FIRST: &[u8] = b"{\"seq\":1,";
+    match std::fs::symlink_metadata(path) {
+        // A pipe would be waited for, for ever, and a link written through.
+        Ok(meta) if !meta.is_file() => return meta.is_dir(),
+        Ok(_) => {}
+        Err(_) => return false,
+    }
     let Ok(mut file) = File::open(path) else { return false };
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -62,6 +68,8 @@ pub(super) fn has_begun(path: &Path) -> bool {
     loop {
         match std::io::Read::read(&mut file, &mut chunk) {
             Ok(0) => return !FIRST.starts_with(&bytes[..bytes.len().min(FIRST.len())]),
+            // A power cut can leave a file with its length and none of its bytes.
+            Ok(count) if bytes.is_empty() && chunk[..count].iter().all(|byte| *byte == 0) => continue,
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             Err(_) => return true,
         }
@@ -165,7 +173,7 @@ impl JournalWriter {
         let reserve = reserve(path);
         if !reserve.exists() {
             // A disk without room for it has none for the next event either, and that will say so.
-            let _ = std::fs::write(&reserve, RESERVE);
+            let _ = super::files::write_new(&reserve, &RESERVE);
         }
         Ok(Self { file, path: path.into(), next: journal.records.len() as u64 + 1, end: journal.whole })
     }
@@ -267,10 +275,21 @@ mod tests {
             (b"{\"seq\":1,\"at\"", false),
             (b"{\"seq\":1}\n", true),
             (b"garbage", true),
+            (&[0; 5000], false),
+            (b"\0\0garbage", true),
         ] {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(has_begun(&path), begun, "{bytes:?}");
         }
+        let pipe = dir.path().join("pipe");
+        let made = crate::process::capture(&crate::process::Capture {
+            argv: ["mkfifo".into(), pipe.clone().into()].to_vec(),
+            cwd: dir.path().to_owned(),
+            limit: std::time::Duration::from_secs(60),
+            ..crate::process::Capture::default()
+        });
+        assert!(made.unwrap().exit.success());
+        assert!(!has_begun(&pipe), "a pipe is no journal, and is not waited for");
     }
 
     #[test]

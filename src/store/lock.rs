@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 /// Who holds the lock; written into it for people and for `stop`.
@@ -39,8 +40,10 @@ pub struct Lock {
 const TRIES: u32 = 25;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+/// Opens the lock's file: a link would be written through, and a pipe waited for.
+fn open(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+    let file = options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
 
 fn read_holder(file: &mut File) -> Option<Holder> {
@@ -55,7 +58,9 @@ impl Lock {
         let failed = |error: std::io::Error| {
             LockError::Failed(anyhow::Error::new(error).context(format!("lock {}", path.display())))
         };
-        let mut file = open(path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = open(&mut options, path).map_err(failed)?;
         for attempt in 1.. {
             match fs2::FileExt::try_lock_exclusive(&file) {
                 Ok(()) => break,
@@ -84,8 +89,10 @@ impl Lock {
 
 /// Returns who holds the lock, or `None` where nobody does. A holder that cannot be read is one with pid 0.
 pub(super) fn holder(path: &Path) -> anyhow::Result<Option<Holder>> {
-    let mut file = match OpenOptions::new().read(true).open(path) {
+    let mut file = match open(OpenOptions::new().read(true), path) {
         Ok(file) => file,
+        // What is no file no worker of ours has locked.
+        Err(_) if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) => return Ok(None),
         Err(error) if super::files::is_absent(&error) => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
@@ -108,6 +115,21 @@ mod tests {
 
     fn me(run_id: &str) -> Holder {
         Holder { pid: std::process::id(), start_time: None, run_id: run_id.into(), version: "0".into() }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_refused_and_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, precious) = (dir.path().join("lock"), dir.path().join("precious"));
+        std::fs::write(&precious, "mine").unwrap();
+        for target in [precious.clone(), dir.path().join("new")] {
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            assert!(matches!(Lock::take(&path, &me("first")), Err(LockError::Failed(_))));
+            assert_eq!(holder(&path).unwrap(), None);
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -27,6 +27,9 @@ use crate::plan::Plan;
 /// How long typed arguments stay: an interview may take a while, and a new one keeps its own.
 const TYPED_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
+/// The time in a run's id, to the second.
+const STAMP: &str = "%Y%m%d-%H%M%S";
+
 /// The durable store of one work tree.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -57,6 +60,9 @@ impl Store {
     ///
     /// Returns [`LockError::Held`] where another process has it.
     pub fn lock(&self, holder: &Holder) -> Result<Lock, LockError> {
+        if std::fs::symlink_metadata(&self.dir).is_ok() {
+            files::own_private_dir(&self.dir).map_err(LockError::Failed)?;
+        }
         Lock::take(&self.dir.join("lock"), holder)
     }
 
@@ -92,10 +98,18 @@ impl Store {
         Run { id: id.to_owned(), dir: self.dir.join("runs").join(id) }
     }
 
-    /// Creates a run with an id of its own: the time and four random digits, so that ids sort by age.
+    /// Creates a run with an id of its own: the time and four random digits. Ids sort by age: where the clock was set
+    /// back, or has not moved on since the newest run, the second after that run's stands for the time.
     pub fn create_run(&self, now: jiff::Timestamp) -> anyhow::Result<Run> {
         let runs = self.dir.join("runs");
-        let stamp = now.strftime("%Y%m%d-%H%M%S");
+        let mut stamp = now.strftime(STAMP).to_string();
+        if let Some(newest) = self.runs()?.last().and_then(|id| id.get(..stamp.len()))
+            && *newest >= *stamp
+            && let Ok(time) = jiff::civil::DateTime::strptime(STAMP, newest)
+            && let Ok(later) = time.checked_add(jiff::SignedDuration::from_secs(1))
+        {
+            stamp = later.strftime(STAMP).to_string();
+        }
         for attempt in 0..100u32 {
             let seed = crate::plan::sha256(format!("{now}{}{attempt}", std::process::id()));
             let id = format!("{stamp}-{}", &seed[seed.len() - 4..]);
@@ -177,7 +191,7 @@ impl Store {
     pub fn keep_typed(&self, bytes: &[u8]) -> anyhow::Result<String> {
         self.create()?;
         let dir = self.dir.join("typed");
-        files::create_private_dir(&dir)?;
+        files::own_private_dir(&dir)?;
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age > TYPED_KEPT) {
@@ -285,15 +299,19 @@ impl Run {
 
     /// Returns the folder of an iteration (0 for the baseline), created if missing.
     pub fn iteration_dir(&self, index: u32) -> anyhow::Result<PathBuf> {
-        let dir = self.dir.join("iterations").join(format!("{index:04}"));
-        files::create_private_dir(&dir)?;
+        let all = self.dir.join("iterations");
+        let dir = all.join(format!("{index:04}"));
+        // A repository that comes with a store of its own may have put a link in the place of each.
+        for folder in [&self.dir, &all, &dir] {
+            files::own_private_dir(folder)?;
+        }
         Ok(dir)
     }
 
     /// Returns a folder below an iteration's, created if missing.
     pub fn folder(&self, index: u32, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.iteration_dir(index)?.join(name);
-        files::create_private_dir(&dir)?;
+        files::own_private_dir(&dir)?;
         Ok(dir)
     }
 
@@ -301,7 +319,7 @@ impl Run {
     pub fn write(&self, index: u32, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.iteration_dir(index)?.join(name);
         if let Some(parent) = path.parent() {
-            files::create_private_dir(parent)?;
+            files::own_private_dir(parent)?;
         }
         write_atomic(&path, bytes)?;
         Ok(path)
@@ -310,7 +328,7 @@ impl Run {
     /// Returns an error if the disk has no room for a few more files.
     pub fn has_room(&self) -> anyhow::Result<()> {
         let path = self.dir.join("room");
-        let written = std::fs::write(&path, [1; 1 << 14]).with_context(|| format!("write {}", path.display()));
+        let written = files::write_new(&path, &[1; 1 << 14]).with_context(|| format!("write {}", path.display()));
         let _ = std::fs::remove_file(&path);
         written
     }
@@ -319,5 +337,26 @@ impl Run {
     pub fn read(&self, index: u32, name: &str) -> anyhow::Result<Vec<u8>> {
         let path = self.dir.join("iterations").join(format!("{index:04}")).join(name);
         std::fs::read(&path).with_context(|| format!("read {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_run_is_the_latest_also_within_one_second_and_when_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.create().unwrap();
+        let noon: jiff::Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let day = jiff::SignedDuration::from_hours(24);
+        for now in [noon, noon, noon, noon - day, noon - day, noon, noon + day] {
+            let run = store.create_run(now).unwrap();
+            std::fs::write(run.journal_path(), "{\"seq\":1}\n").unwrap();
+            assert_eq!(store.latest().unwrap().map(|latest| latest.id), Some(run.id));
+        }
+        let last = store.latest().unwrap().unwrap().id;
+        assert!(last.starts_with("20260302-120000-"), "the clock's own time where that is later: {last}");
     }
 }
