@@ -14,7 +14,7 @@ mod proof;
 mod signals;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -362,7 +362,10 @@ impl<'a> Runtime<'a> {
     }
 
     fn wait(&mut self, until: Timestamp) -> anyhow::Result<()> {
-        while Timestamp::now() < until {
+        let (began, now) = (Instant::now(), Timestamp::now());
+        let whole = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        // By both clocks: that of the day may be set back while the loop waits, the other stands still in a sleep.
+        while Timestamp::now() < until && began.elapsed() < whole {
             if self.stop.requested() {
                 return Ok(());
             }
