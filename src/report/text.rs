@@ -169,7 +169,7 @@ pub fn status_text(report: &StatusReport) -> String {
     }
     let open: Vec<_> = if report.proof.is_some() { vec![] } else { report.open_issues.iter().collect() };
     if !open.is_empty() {
-        text.push_str("\nOpen issues:\n");
+        text.push_str("\nOpen issues, by the latest evaluation:\n");
         for issue in open {
             let place = match (&issue.file, issue.line_start) {
                 (Some(file), Some(line)) => format!(" ({file}:{line})"),
