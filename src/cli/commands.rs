@@ -221,16 +221,19 @@ fn no_loop(json: bool) {
     if json {
         output::json(&serde_json::json!({"schemaVersion": SCHEMA_VERSION, "status": LoopStatus::None}));
     } else {
-        output::text("No loop has run in this work tree. Start one with `loop-companion start`.");
+        let text = "No loop has run in this work tree. Start one with `loop-companion start`.";
+        output::text(&output::again_in(text));
     }
 }
 
 fn run_status(status: &Status, session: &Session, json: bool) -> anyhow::Result<u8> {
     let show = |report: &report::StatusReport| {
+        let mut report = report.clone();
+        output::again(&mut report.next);
         if json {
-            output::json(report);
+            output::json(&report);
         } else {
-            output::text(&status_text(report));
+            output::text(&status_text(&report));
         }
     };
     let shown = if status.follow {
@@ -253,15 +256,16 @@ fn run_status(status: &Status, session: &Session, json: bool) -> anyhow::Result<
 
 /// Starts a worker and says how to watch it.
 fn launch(session: &Session, action: Action, json: bool) -> anyhow::Result<u8> {
-    let launched = operations::launch(session, action)?;
+    let mut launched = operations::launch(session, action)?;
+    output::again(&mut launched.next);
     if json {
         output::json(&launched);
     } else {
-        output::text(&format!(
+        output::text(&output::again_in(&format!(
             "Loop {} runs on its own (pid {}).\nIts messages go to {}\nWatch it with `loop-companion status --follow`; \
              stop it with `loop-companion stop`.",
             launched.run_id, launched.pid, launched.log
-        ));
+        )));
     }
     Ok(0)
 }
@@ -276,10 +280,11 @@ pub(super) fn work(order: &std::path::Path) -> std::process::ExitCode {
 }
 
 fn run_wait(arguments: &Wait, session: &Session, json: bool) -> anyhow::Result<u8> {
-    let Some((report, timed_out)) = operations::wait(session, arguments.timeout.map(|span| span.ms))? else {
+    let Some((mut report, timed_out)) = operations::wait(session, arguments.timeout.map(|span| span.ms))? else {
         no_loop(json);
         return Ok(crate::error::ExitCode::Usage as u8);
     };
+    output::again(&mut report.next);
     if json {
         output::json(&report);
     } else {
@@ -345,7 +350,8 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
         }
         return Ok(0);
     }
-    let report = operations::result(session, arguments.iteration)?;
+    let mut report = operations::result(session, arguments.iteration)?;
+    output::again(&mut report.next);
     if json {
         output::json(&report);
     } else {
@@ -390,7 +396,8 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
 }
 
 fn run_stop(arguments: &Stop, session: &Session, json: bool) -> anyhow::Result<u8> {
-    let report = operations::stop(session, arguments.force)?;
+    let mut report = operations::stop(session, arguments.force)?;
+    report.message = output::again_in(&report.message);
     if json {
         output::json(&report);
     } else {

@@ -87,18 +87,13 @@ fn usable(found: PathBuf, session: &Session) -> anyhow::Result<PathBuf> {
 
 fn farewell(repository: &Path) -> String {
     let shown = repository.display();
-    let typed = quoted(&shown.to_string());
+    let typed = output::quoted(&repository.to_string_lossy());
     format!(
         "\nThe repository is {shown}\nIts state is in {shown}/.loop and {shown}/.git/cloop.\n\nTry next:\n- \
          `loop-companion -C {typed} result` — why each proposal lost\n- `loop-companion -C {typed} result --patch` \
          — the change as a patch\n- `git -C {typed} diff` — the change, uncommitted, in the work tree\n- \
          `loop-companion start --help` — your own repository\n"
     )
-}
-
-/// Returns a path as a shell takes it, whatever is in it.
-fn quoted(path: &str) -> String {
-    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 /// Returns an empty folder for the demo.

@@ -46,6 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, wants_json),
     };
     let json = parsed.json;
+    output::typed_dir(&parsed.dir);
     let session = Session { dir: parsed.dir.clone(), environment: Environment::read(), worker_log: None };
     match commands::run(parsed.command, &session, json) {
         Ok(code) => ExitCode::from(code),
@@ -78,7 +79,9 @@ fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         // The reader has seen enough.
         return ExitCode::SUCCESS;
     }
-    let (code, document) = error::describe(error);
+    let (code, mut document) = error::describe(error);
+    document.error.message = output::again_in(&document.error.message);
+    document.error.hint = document.error.hint.map(|hint| output::again_in(&hint));
     if json {
         output::json(&document);
     } else {

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::masking;
 use crate::operations::Ended;
@@ -10,6 +12,41 @@ use crate::report::{status_report, status_text};
 thread_local! {
     /// Takes what would be printed, while a host's answer is made of it.
     static CAPTURED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// The folder that was typed with `-C`, as it is typed again; unset where none was.
+static TYPED_DIR: OnceLock<String> = OnceLock::new();
+
+/// Keeps the folder that `-C` names, for the commands that are offered.
+pub(super) fn typed_dir(dir: &Path) {
+    if dir != Path::new(".") {
+        let _ = TYPED_DIR.set(quoted(&dir.to_string_lossy()));
+    }
+}
+
+/// Returns a path as a shell takes it, whatever is in it.
+pub(super) fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
+fn in_dir(command: &str, dir: Option<&str>) -> String {
+    match (command.strip_prefix("loop-companion "), dir) {
+        (Some(rest), Some(dir)) => format!("loop-companion -C {dir} {rest}"),
+        _ => command.to_owned(),
+    }
+}
+
+/// Makes commands to type next reach the folder that this one was typed for.
+pub(super) fn again(next: &mut [String]) {
+    for command in next {
+        *command = in_dir(command, TYPED_DIR.get().map(String::as_str));
+    }
+}
+
+/// Does the same for the commands that a text of our own names in backticks.
+pub(super) fn again_in(text: &str) -> String {
+    let dir = TYPED_DIR.get().map(String::as_str);
+    text.split('`').map(|part| in_dir(part, dir)).collect::<Vec<_>>().join("`")
 }
 
 /// Prints bytes as they are.
@@ -57,11 +94,26 @@ pub(super) fn note(text: &str) {
 
 /// Prints the end of a loop and returns its exit code.
 pub(super) fn end(ended: &Ended, with_json: bool) -> u8 {
-    let report = status_report(&ended.state, false, jiff::Timestamp::now());
+    let mut report = status_report(&ended.state, false, jiff::Timestamp::now());
+    again(&mut report.next);
     if with_json {
         json(&report);
     } else {
         text(&status_text(&report));
     }
     ended.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_to_type_names_the_folder_again() {
+        let dir = quoted("it's here");
+        let told = in_dir("loop-companion resume --max-calls 4", Some(&dir));
+        assert_eq!(told, r"loop-companion -C 'it'\''s here' resume --max-calls 4");
+        assert_eq!(in_dir("loop-companion resume", None), "loop-companion resume");
+        assert_eq!(in_dir("git diff", Some(&dir)), "git diff");
+    }
 }

@@ -81,6 +81,9 @@ fn a_folder_that_is_no_work_tree_with_a_commit_is_refused_by_every_command() {
         assert!(run.stdout.is_empty() && run.stderr.starts_with("error: ") && run.stderr.contains("\nhint: "));
         assert!(!root.join(folder).join(".loop").exists());
     }
+    environment.repo("it's here").write("a.txt", "a\n").commit("One");
+    let (_, hint) = refused(environment.cloop(&root, ["-C", "it's here", "result", "--json"]), 2, "usage");
+    assert!(hint.contains(r"`loop-companion -C 'it'\''s here' start`"), "{hint}");
     let (message, hint) = refused(environment.cloop(&root, ["-C", "nowhere", "status", "--json"]), 2, "usage");
     assert!(message.contains("nowhere") && hint.contains("-C"), "{message} {hint}");
 }
