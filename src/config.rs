@@ -171,7 +171,7 @@ fn read_file(path: &Path) -> anyhow::Result<Option<String>> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+        Err(error) => return Err(cannot_read(path, &error)),
     };
     if !meta.is_file() || meta.len() > MAX_FILE {
         return Err(Failure::usage(
@@ -180,7 +180,18 @@ fn read_file(path: &Path) -> anyhow::Result<Option<String>> {
         )
         .into());
     }
-    std::fs::read_to_string(path).map(Some).with_context(|| format!("read {}", path.display()))
+    std::fs::read_to_string(path).map(Some).map_err(|error| cannot_read(path, &error))
+}
+
+/// Returns the usage error of a configuration file that is there and cannot be read.
+fn cannot_read(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let (why, hint) = match error.kind() {
+        std::io::ErrorKind::InvalidData => {
+            ("it is not UTF-8 text".to_owned(), "save it as UTF-8 text, or move it away")
+        }
+        _ => (error.to_string(), "let yourself read it, or move it away"),
+    };
+    Failure::usage(format!("{} cannot be read: {why}", path.display()), hint).into()
 }
 
 /// Returns the file that says which repositories' files the user trusts: path and digest of each.
@@ -235,33 +246,17 @@ pub fn set_trust(root: &Path, environment: &Environment, trusted: bool) -> anyho
 
 fn parse(path: &Path, text: &str) -> anyhow::Result<Options> {
     let options: Options = toml::from_str(text).map_err(|error| {
-        let hint = unknown_key(error.message()).map_or_else(
-            || "see the README for the keys; they are the long flags of `start` without the dashes".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        Failure::usage(format!("{}: {}", path.display(), error.to_string().trim()), hint)
+        let hint = options::nearest_key(error.message())
+            .map_or_else(|| options::KEYS_HINT.to_owned(), |near| format!("did you mean `{near}`?"));
+        // Place and line first, then what is wrong there.
+        let whole = error.to_string();
+        let shown = whole.replacen(error.message(), &options::plain(error.message()), 1);
+        Failure::usage(format!("{}: {}", path.display(), shown.trim()), hint)
     })?;
-    if let Some(effort) = &options.effort {
-        options::efforts(effort).map_err(|cause| {
-            Failure::usage(
-                format!("{}: effort: {cause}", path.display()),
-                "write for example \"high\" or \"rank=low,suggest=xhigh\"",
-            )
-        })?;
-    }
+    options
+        .check()
+        .map_err(|cause| Failure::usage(format!("{}: {cause}", path.display()), "correct it in that file"))?;
     Ok(options)
-}
-
-/// Returns the known key nearest to the unknown one that a parser's message names.
-fn unknown_key(message: &str) -> Option<String> {
-    let rest = message.split("unknown field `").nth(1)?;
-    let (unknown, rest) = rest.split_once('`')?;
-    let known = rest.split('`').skip(1).step_by(2);
-    known
-        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len() / 2)
-        .min()
-        .map(|(_, known)| known.to_owned())
 }
 
 #[cfg(test)]
@@ -284,5 +279,23 @@ mod tests {
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert_eq!(failure.hint.as_deref(), Some("did you mean `test-cmd`?"));
         assert!(failure.message.contains("test-comand"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_a_usage_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(REPOSITORY_FILE);
+        for (content, told) in [
+            (&b"test-cmd = \"caf\xe9\""[..], "not UTF-8"),
+            (b"jobs = 0\n", "jobs is 0"),
+            (b"max-iter = \"5\"\n", "expected a positive whole number"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = files(folder.path(), &Environment::default()).unwrap_err();
+            let failure = error.downcast_ref::<Failure>().unwrap();
+            assert_eq!(failure.code as u8, 2, "{failure}");
+            assert!(failure.message.contains(told) && failure.message.contains(REPOSITORY_FILE), "{failure}");
+            assert!(failure.hint.is_some(), "{failure}");
+        }
     }
 }

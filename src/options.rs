@@ -112,6 +112,59 @@ pub fn allow_change(text: &str) -> AllowChange {
     }
 }
 
+/// Most proposals a round.
+const MOST_PROPOSALS: u32 = 8;
+
+/// Most trials at once.
+const MOST_JOBS: u32 = 64;
+
+/// What to do about a key or a value of a file that is none.
+pub const KEYS_HINT: &str =
+    "the keys are the long flags of `start` without the dashes; see `loop-companion start --help`";
+
+/// Returns what serde says is wrong, in a user's words.
+pub fn plain(message: &str) -> String {
+    let mut text = message.trim().to_owned();
+    if let Some((before, rest)) = text.split_once("unknown field `")
+        && let Some((key, _)) = rest.split_once('`')
+    {
+        return format!("{before}`{key}` is no key that is known");
+    }
+    for (machine, person) in [
+        ("unknown variant ", ""),
+        ("`, expected one of ", "` is no choice; there are "),
+        ("`, expected `", "` is no choice; there is `"),
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+        ("expected u32", "expected a positive whole number"),
+        ("expected u64", "expected a positive whole number"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("expected a string", "expected a text"),
+        ("expected a boolean", "expected true or false"),
+        ("string \"", "the text \""),
+        ("integer `", "the number `"),
+        ("floating point `", "the number `"),
+        ("boolean `", "`"),
+        ("missing field `", "there is no `"),
+    ] {
+        text = text.replacen(machine, person, 1);
+    }
+    text
+}
+
+/// Returns the known key nearest to the unknown one that serde's message names.
+pub fn nearest_key(message: &str) -> Option<String> {
+    let rest = message.split("unknown field `").nth(1)?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    known
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= known.len() / 2)
+        .min()
+        .map(|(_, known)| known.to_owned())
+}
+
 const CHECKS: &str = "Checks";
 const BUDGET: &str = "Budget";
 const METHOD: &str = "Method";
@@ -153,17 +206,17 @@ pub struct Options {
     pub flaky: Vec<String>,
 
     /// Most iterations [default: 20]
-    #[arg(long, value_name = "N", help_heading = BUDGET, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = BUDGET, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_iter: Option<u32>,
-    /// Most time, as the wall clock of running workers [default: 1h]
+    /// Most time, as the wall clock of running workers, such as 90s, 30m or 1h30m [default: 1h]
     #[arg(long, value_name = "D", help_heading = BUDGET)]
     #[schemars(with = "Option<String>")]
     pub max_time: Option<Span>,
     /// Most Codex calls [default: 200]
-    #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_calls: Option<u32>,
     /// Most tokens, input and output together [default: no limit]
-    #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_tokens: Option<u64>,
     /// Most money, by the prices of your own configuration file [default: no limit]
     #[arg(long, value_name = "N", help_heading = BUDGET, hide_short_help = true)]
@@ -175,7 +228,7 @@ pub struct Options {
     pub codex_timeout: Option<Span>,
 
     /// Proposals a round [default: 3]
-    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PROPOSALS)))]
     pub nproposals: Option<u32>,
     /// How proposals are made [default: auto]
     #[arg(long, value_name = "HOW", help_heading = METHOD, hide_short_help = true)]
@@ -191,10 +244,10 @@ pub struct Options {
     #[arg(long, value_name = "C", help_heading = METHOD, hide_short_help = true)]
     pub setup_cmd: Option<String>,
     /// Trials at once [default: 1]
-    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_JOBS)))]
     pub jobs: Option<u32>,
     /// Most lines a proposal may add and remove [default: 2000]
-    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = METHOD, hide_short_help = true, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_patch_lines: Option<u32>,
 
     /// Glob; nothing outside the scopes is changed
@@ -239,6 +292,46 @@ pub struct Options {
 }
 
 impl Options {
+    /// Checks what only the command line's own parser would: numbers against what they may be, and globs that name
+    /// nothing. Options also come from files, documents and tools.
+    ///
+    /// Returns what is wrong, the key named.
+    pub fn check(&self) -> Result<(), String> {
+        const ANY: u64 = u64::MAX;
+        let numbers = [
+            ("max-iter", self.max_iter.map(u64::from), ANY),
+            ("max-calls", self.max_calls.map(u64::from), ANY),
+            ("max-tokens", self.max_tokens, ANY),
+            ("nproposals", self.nproposals.map(u64::from), MOST_PROPOSALS.into()),
+            ("jobs", self.jobs.map(u64::from), MOST_JOBS.into()),
+            ("max-patch-lines", self.max_patch_lines.map(u64::from), ANY),
+        ];
+        for (key, value, most) in numbers {
+            match value {
+                Some(value) if value < 1 && most == ANY => return Err(format!("{key} is {value}; 1 is the least")),
+                Some(value) if !(1..=most).contains(&value) => {
+                    return Err(format!("{key} is {value}; it can be 1 to {most}"));
+                }
+                _ => {}
+            }
+        }
+        let allowed: Vec<String> = self.allow_change.iter().map(|text| allow_change(text).glob).collect();
+        for (key, globs) in [("scope", &self.scope), ("protect", &self.protect), ("allow-change", &allowed)] {
+            if globs.iter().any(|glob| glob.trim().is_empty()) {
+                return Err(format!("{key} has an empty path; write a path glob such as src/**"));
+            }
+        }
+        for (key, name) in [("model", &self.model), ("profile", &self.profile)] {
+            if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+                return Err(format!("{key} is empty; write a name, or leave it out"));
+            }
+        }
+        match &self.effort {
+            Some(effort) => efforts(effort).map(drop).map_err(|cause| format!("effort: {cause}")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns these options with what they leave open filled from `defaults`.
     #[must_use]
     pub fn or(self, defaults: Self) -> Self {
@@ -368,5 +461,48 @@ mod tests {
         let set = |day, session| ReviewSettings { max_per_day: day, max_per_session: session };
         assert_eq!(ReviewSettings::of(&set(None, None), &set(Some(1000), Some(2))), set(Some(50), Some(2)));
         assert_eq!(ReviewSettings::of(&set(Some(100), None), &set(Some(60), None)), set(Some(60), Some(10)));
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_empty_names_are_refused_whatever_door_they_came_through() {
+        for (text, told) in [
+            ("max-iter = 0", "max-iter is 0"),
+            ("max-calls = 0", "max-calls is 0"),
+            ("max-tokens = 0", "max-tokens is 0"),
+            ("max-patch-lines = 0", "max-patch-lines is 0"),
+            ("nproposals = 9", "nproposals is 9; it can be 1 to 8"),
+            ("jobs = 0", "jobs is 0"),
+            ("jobs = 65", "1 to 64"),
+            ("scope = [\"\"]", "scope has an empty path"),
+            ("allow-change = [\":because\"]", "allow-change has an empty path"),
+            ("model = \" \"", "model is empty"),
+            ("effort = \"a=b\"", "effort: "),
+        ] {
+            let options: Options = toml::from_str(text).unwrap();
+            let cause = options.check().unwrap_err();
+            assert!(cause.contains(told), "{text}: {cause}");
+        }
+        let all =
+            "max-iter = 1\nnproposals = 8\njobs = 64\nscope = [\"src/**\"]\nallow-change = [\"a:b\"]\nmodel = \"m\"";
+        assert_eq!(toml::from_str::<Options>(all).unwrap().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_a_parser_says_is_put_into_plain_words() {
+        let told = |text: &str| plain(toml::from_str::<Options>(text).unwrap_err().message());
+        for (text, words) in [
+            ("max-iter = \"5\"", "found the text \"5\", expected a positive whole number"),
+            ("test-cmd = 5", "found the number `5`, expected a text"),
+            ("scope = \"src\"", "found the text \"src\", expected a list"),
+            ("no-test = 1", "found the number `1`, expected true or false"),
+            ("propose = \"agnet\"", "`agnet` is no choice; there are `auto`, `diff`, `agent`"),
+            ("tset-cmd = \"x\"", "`tset-cmd` is no key that is known"),
+        ] {
+            assert_eq!(told(text), words, "{text}");
+        }
+        assert_eq!(
+            nearest_key(toml::from_str::<Options>("tset-cmd = 1").unwrap_err().message()).as_deref(),
+            Some("test-cmd")
+        );
     }
 }

@@ -10,13 +10,20 @@ use crate::review::{DecisionKind, Kind, Stakes};
 
 /// Drive the Codex CLI round a measured loop until the goal is proven
 #[derive(Debug, Parser)]
-#[command(name = "loop-companion", version, about, max_term_width = 100)]
+#[command(name = "loop-companion", version, max_term_width = 100)]
 pub struct Arguments {
     /// Work in this folder; checks run here
-    #[arg(short = 'C', value_name = "DIR", global = true, default_value = ".", hide_default_value = true)]
+    #[arg(
+        short = 'C',
+        value_name = "DIR",
+        global = true,
+        default_value = ".",
+        hide_default_value = true,
+        display_order = 90
+    )]
     pub dir: PathBuf,
     /// Print one JSON document
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 91)]
     pub json: bool,
     #[command(subcommand)]
     pub command: Command,
@@ -70,8 +77,8 @@ pub enum Command {
 /// Starts a loop.
 #[derive(Debug, Args)]
 pub struct Start {
-    /// The goal, in words
-    #[arg(value_name = "GOAL")]
+    /// The goal, in words; --goal and --task-file stand in its place
+    #[arg(value_name = "GOAL", conflicts_with_all = ["goal", "task_file", "args_stdin"])]
     pub words: Vec<String>,
     /// The goal as one text; `-` reads standard input
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["task_file"])]
@@ -136,7 +143,7 @@ pub struct ResultArgs {
 #[derive(Debug, Args)]
 pub struct Iterate {
     /// How many
-    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub count: u32,
     /// Make, guard and rank proposals, and apply nothing
     #[arg(long)]
@@ -146,7 +153,7 @@ pub struct Iterate {
 /// Waits for the end.
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// Wait at most this long, then exit 124
+    /// Wait at most this long, such as 90s or 10m, then exit 124
     #[arg(long, value_name = "D")]
     pub timeout: Option<Span>,
 }
@@ -170,19 +177,19 @@ pub struct Prune {
 /// Goes on with a loop.
 #[derive(Debug, Args)]
 pub struct Resume {
-    /// Raise the most iterations
+    /// The new most iterations, the old one or more
     #[arg(long, value_name = "N")]
     pub max_iter: Option<u32>,
-    /// Raise the most time
+    /// The new most time, such as 90m or 2h
     #[arg(long, value_name = "D")]
     pub max_time: Option<Span>,
-    /// Raise the most Codex calls
+    /// The new most Codex calls
     #[arg(long, value_name = "N")]
     pub max_calls: Option<u32>,
-    /// Raise the most tokens
+    /// The new most tokens
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u64>,
-    /// Raise the most money
+    /// The new most money
     #[arg(long, value_name = "N")]
     pub max_cost: Option<Money>,
     /// Go on from your own edits, after the loop stopped for a changed work tree

@@ -100,8 +100,8 @@ fn request_from_stdin(start: &Start, session: &Session) -> anyhow::Result<(PlanR
     let text = read_stdin("standard input")?;
     let unusable = |cause: String| {
         Failure::usage(
-            format!("standard input is neither a JSON object of options nor TOML: {cause}"),
-            "see `start --help` for the names",
+            format!("standard input is neither a JSON object of options nor TOML: {}", cause.trim()),
+            options::KEYS_HINT,
         )
     };
     // Claude Code refuses JSON in a command, so what it passes on is TOML, as in `.cloop.toml`.
@@ -120,28 +120,50 @@ fn request_from_stdin(start: &Start, session: &Session) -> anyhow::Result<(PlanR
             operations::typed::<serde_json::Map<_, _>>(session, id)?.into_iter().filter(|(key, _)| !replaced(key)),
         );
     }
-    let own = ["goal", "task-file", "accept", "approved", "plan", "dry-run", "yes"];
-    let mut mine = serde_json::Map::new();
-    let mut rest = serde_json::Map::new();
+    let (mut mine, mut rest) = (serde_json::Map::new(), serde_json::Map::new());
     for (key, value) in object {
         let key = kebab(&key);
-        if own.contains(&key.as_str()) { &mut mine } else { &mut rest }.insert(key, value);
+        let part = if OWN_KEYS.contains(&key.as_str()) {
+            named::<StdinArguments>(&key, &value)?;
+            &mut mine
+        } else {
+            named::<Options>(&key, &value)?;
+            &mut rest
+        };
+        part.insert(key, value);
     }
     let own: StdinArguments = serde_json::from_value(mine.into()).map_err(|error| unusable(error.to_string()))?;
     let options: Options = serde_json::from_value(rest.into()).map_err(|error| unusable(error.to_string()))?;
-    if let Some(effort) = &options.effort {
-        options::efforts(effort).map_err(unusable)?;
-    }
+    options.check().map_err(|cause| Failure::usage(format!("standard input: {cause}"), options::KEYS_HINT))?;
     let text = match (&own.goal, &own.task_file) {
         (None, Some(file)) => Some(read_task_file(file, session)?),
         (goal, _) => goal.clone(),
     };
     let request = PlanRequest {
-        goal: Goal { text, accept: own.accept.clone() },
+        goal: Goal { text, accept: if start.accept.is_empty() { own.accept.clone() } else { start.accept.clone() } },
         options: start.options.clone().or(options),
         dry_run: start.dry_run || own.dry_run,
     };
     Ok((request, own))
+}
+
+/// Keys of `--args-stdin` besides the options.
+const OWN_KEYS: [&str; 7] = ["goal", "task-file", "accept", "approved", "plan", "dry-run", "yes"];
+
+/// Returns the usage error for a key that `T` does not know, or a value that it cannot have, by name: a parser of the
+/// whole document would not say whose value it is.
+fn named<T: serde::de::DeserializeOwned>(key: &str, value: &serde_json::Value) -> anyhow::Result<()> {
+    let alone = serde_json::Map::from_iter([(key.to_owned(), value.clone())]);
+    let Err(error) = serde_json::from_value::<T>(alone.into()) else { return Ok(()) };
+    let message = error.to_string();
+    let failure = if message.starts_with("unknown field") {
+        let hint = options::nearest_key(&message)
+            .map_or_else(|| options::KEYS_HINT.to_owned(), |near| format!("did you mean `{near}`?"));
+        Failure::usage(format!("standard input: {}", options::plain(&message)), hint)
+    } else {
+        Failure::usage(format!("standard input, `{key}`: {}", options::plain(&message)), options::KEYS_HINT)
+    };
+    Err(failure.into())
 }
 
 /// Turns `testCmd` into `test-cmd`.
@@ -237,7 +259,12 @@ fn run_status(status: &Status, session: &Session, json: bool) -> anyhow::Result<
         }
     };
     let shown = if status.follow {
+        let mut first = true;
         operations::status_watch(session, |report| {
+            if !first && !json {
+                output::text("");
+            }
+            first = false;
             show(report);
             Ok(true)
         })?
@@ -481,5 +508,27 @@ mod tests {
         assert_eq!(kebab("testCmd"), "test-cmd");
         assert_eq!(kebab("test-cmd"), "test-cmd");
         assert_eq!(kebab("max_iter"), "max-iter");
+    }
+
+    #[test]
+    fn a_bad_value_on_standard_input_is_named_with_its_key() {
+        let refused = |key: &str, value: serde_json::Value| {
+            let error = if OWN_KEYS.contains(&key) {
+                named::<StdinArguments>(key, &value)
+            } else {
+                named::<Options>(key, &value)
+            };
+            let error = error.unwrap_err();
+            let failure = error.downcast_ref::<Failure>().unwrap();
+            (failure.message.clone(), failure.hint.clone().unwrap_or_default())
+        };
+        for (key, value) in
+            [("goal", 5.into()), ("max-iter", "five".into()), ("max-time", "10x".into()), ("accept", "one".into())]
+        {
+            let (message, hint) = refused(key, value);
+            assert!(message.contains(&format!("`{key}`")) && !hint.is_empty(), "{message}; {hint}");
+        }
+        let (message, hint) = refused("testcmd", "t".into());
+        assert!(message.contains("`testcmd`") && hint.contains("`test-cmd`"), "{message}; {hint}");
     }
 }

@@ -61,14 +61,35 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if json {
-        let text = error.render().to_string();
-        let mut lines = text.lines();
-        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let failure = error::Failure::usage(message, "see `loop-companion help`");
-        return report(&failure.into(), true);
+        let (message, hint) = told(&error.render().to_string());
+        return report(&error::Failure::usage(message, hint).into(), true);
     }
     let _ = error.print();
     ExitCode::from(error::ExitCode::Usage as u8)
+}
+
+/// Returns message and hint of what clap prints for people: the first paragraph is what happened, tips and the usage
+/// line are what to do.
+fn told(text: &str) -> (String, String) {
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs: Vec<&str> = text.split("\n\n").collect();
+    let message = flat(paragraphs.first().map_or("", |first| first.trim_start_matches("error: ")));
+    let mut hints: Vec<String> = paragraphs
+        .iter()
+        .skip(1)
+        .flat_map(|paragraph| paragraph.lines())
+        .filter_map(|line| line.trim().strip_prefix("tip: ").map(flat))
+        .collect();
+    hints.extend(
+        paragraphs
+            .iter()
+            .find_map(|paragraph| paragraph.strip_prefix("Usage: "))
+            .map(|usage| format!("usage: {}", flat(usage))),
+    );
+    if hints.is_empty() {
+        hints.push("`--help` after the command explains it".into());
+    }
+    (message, hints.join("; "))
 }
 
 /// Prints an error: for programs as JSON on standard output, for people on standard error.
@@ -91,4 +112,31 @@ fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         }
     }
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(arguments: &[&str]) -> (String, String) {
+        let all = ["loop-companion"].iter().chain(arguments);
+        told(&Arguments::try_parse_from(all).unwrap_err().render().to_string())
+    }
+
+    #[test]
+    fn a_program_reads_what_a_person_would_of_a_wrong_command_line() {
+        for (arguments, message, hint) in [
+            (&["start", "x", "--tets-cmd", "t"][..], "'--tets-cmd'", "'--test-cmd'"),
+            (&["statu"], "'statu'", "'status'"),
+            (&["start", "x", "--propose", "agents"], "possible values: auto, diff, agent", "'agent'"),
+            (&["start", "--goal", "x", "more"], "'--goal <TEXT>'", "usage: loop-companion start"),
+            (&["start", "x", "--task-file", "y"], "'--task-file <PATH>'", "usage: loop-companion start"),
+            (&["start", "x", "--args-stdin"], "'--args-stdin'", "usage: loop-companion start"),
+            (&["start", "x", "--max-iter", "-1"], "-1 is not in", "--help"),
+            (&["start", "x", "--wait", "--background"], "'--background'", "usage"),
+        ] {
+            let told = refused(arguments);
+            assert!(told.0.contains(message) && told.1.contains(hint), "{arguments:?}: {told:?}");
+        }
+    }
 }

@@ -254,6 +254,8 @@ pub fn detect(session: &Session) -> anyhow::Result<DetectReport> {
 pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanReport, CodexReport)> {
     let repository = session.repository()?;
     let Layered { options, notes: layering, unconfirmed } = layers_of(session, &repository, &request.options)?;
+    // What was typed, by whatever door; a file's own values are checked where it is read.
+    request.options.check().map_err(|cause| Failure::usage(cause, options::KEYS_HINT))?;
     let goal = goal_text(&request.goal, repository.root())?;
     let test = checks_of(&options)?;
     let codex = codex_check::examine(session, &options)?;
@@ -410,10 +412,12 @@ pub fn plan(session: &Session, request: &PlanRequest) -> anyhow::Result<(PlanRep
 /// Returns the failure for a budget in money that nothing could be counted against.
 pub(super) fn no_price(model: Option<&str>) -> Failure {
     let name = model.unwrap_or(crate::plan::ANY_MODEL);
+    let whose = model.map_or_else(|| "Codex's default model".to_owned(), |model| format!("the model {model}"));
     Failure::usage(
-        format!("--max-cost needs the price of the model {name}, and the loop was planned without one"),
+        format!("a budget in money needs the price of {whose}, and there was none when the plan was made"),
         format!(
-            "add to your own configuration file: [prices.\"{name}\"], with input, cachedInput and output per million tokens"
+            "add [prices.\"{name}\"], with input, cachedInput and output per million tokens, to your own configuration \
+             file (~/.config/cloop/config.toml), then plan anew"
         ),
     )
 }

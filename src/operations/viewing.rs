@@ -182,6 +182,11 @@ pub fn set_model(session: &Session, model: Option<String>, effort: Option<String
     if let Some(effort) = &effort {
         options::efforts(effort).map_err(|cause| Failure::usage(cause, options::EFFORT_HINT))?;
     }
+    if model.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(
+            Failure::usage("the model is empty", "write its name; `loop-companion model` alone shows it").into()
+        );
+    }
     let model = model.map(|name| if name == "spark" { "gpt-5.3-codex-spark".to_owned() } else { name });
     let open = current.as_ref().filter(|(_, state)| alive || !state.finished || may_go_on(state));
     if model.is_some() || effort.is_some() {

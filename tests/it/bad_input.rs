@@ -233,6 +233,92 @@ fn options_that_make_no_sense_are_refused_with_a_document() {
     assert_eq!(scene.status()["status"], "none");
 }
 
+#[test]
+fn nothing_that_is_typed_is_dropped_or_left_out_of_the_plan() {
+    let scene = Scene::sum();
+    let (message, hint) =
+        refused(scene.cloop(["start", "--json", "--test-cmd", "t", "--goal", "Mend", "more", "words"]), 2, "usage");
+    assert!(message.contains("--goal") && hint.contains("usage: "), "{message}; {hint}");
+    let typed = ["start", "--json", "--plan", "--args-stdin"];
+    for (document, told) in [
+        ("{\"goal\": \"x\", \"testCmd\": \"t\", \"maxIter\": 0}", "max-iter is 0"),
+        ("{\"goal\": \"x\", \"testCmd\": \"t\", \"maxIter\": \"many\"}", "`max-iter`"),
+        ("{\"goal\": \"x\", \"testCmd\": 5}", "`test-cmd`"),
+    ] {
+        let (message, hint) = refused(scene.cloop_with(&typed, document), 2, "usage");
+        assert!(message.contains(told) && !hint.is_empty(), "{document}: {message}; {hint}");
+    }
+    // A criterion that is typed goes before the document's.
+    let run = scene.cloop_with(
+        &["start", "--json", "--plan", "--args-stdin", "--accept", "typed"],
+        "{\"goal\": \"x\", \"testCmd\": \"t\", \"accept\": [\"given\"]}",
+    );
+    assert_eq!(run.expect_code(0).json()["plan"]["acceptanceCriteria"], serde_json::json!(["typed"]));
+    // Whatever runs, permits or reaches something stands in the plan that is shown.
+    let plan = scene
+        .cloop([
+            "start",
+            "Mend it",
+            "--plan",
+            "--test-cmd",
+            "run-tests",
+            "--setup-cmd",
+            "set-up",
+            "--trial-cmd",
+            "try-it",
+            "--flaky",
+            "wobbles",
+            "--known-red",
+            "reddish",
+            "--jobs",
+            "3",
+            "--max-patch-lines",
+            "77",
+            "--scope",
+            "src/**",
+            "--protect",
+            "docs/**",
+            "--allow-change",
+            "test/**:wrong",
+            "--allow-dirty",
+            "--land",
+            "never",
+            "--propose",
+            "agent",
+            "--where",
+            "in-place",
+            "--effort",
+            "repair=low",
+        ])
+        .expect_code(0)
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    for shown in [
+        "run-tests",
+        "set-up",
+        "try-it",
+        "wobbles",
+        "reddish",
+        "3 at once",
+        "77 lines",
+        "src/**",
+        "docs/**",
+        "test/**",
+        "wrong",
+        "uncommitted changes and all",
+        "nothing is written into",
+        "by agents",
+        "in your work tree",
+        "repair low",
+    ] {
+        assert!(plan.contains(shown), "{shown}: {plan}");
+    }
+    let (message, _) = refused(scene.cloop(["model", "", "--json"]), 2, "usage");
+    assert!(message.contains("empty"), "{message}");
+}
+
 // --- Files ---
 
 #[test]
