@@ -48,7 +48,7 @@ function wrap(line) {
 function colour(line) {
   if (line.startsWith("$ ")) return "#e6edf3";
   if (/ refused, | restored |claim refuted/.test(line)) return "#ff7b72";
-  if (/^goal-met|^landed|accepted$|proof: holds| better in /.test(line)) return "#7ee787";
+  if (/^goal-met|^landed|accepted$|proof: holds| better \(/.test(line)) return "#7ee787";
   if (/^## |^\[\d+\] iteration/.test(line)) return "#79c0ff";
   return /^    ⋮/.test(line) ? "#8b949e" : "#c9d1d9";
 }

@@ -21,6 +21,9 @@ pub use stop::StopReason;
 
 use serde::{Deserialize, Serialize};
 
+/// How a proof's reason ends that alone does not meet the goal; once the goal is met, what it asks for has happened.
+pub const TO_BE_AGREED: &str = "so a second evaluation has to agree";
+
 /// What becomes of the user's own edits after an in-place loop stopped for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -77,6 +77,31 @@ impl StopReason {
         }
     }
 
+    /// Returns what a person reads in a heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::GoalMet => "goal met",
+            Self::AlreadyMet => "goal already met",
+            Self::Converged => "no further progress",
+            Self::Blocked => "blocked",
+            Self::NoUsableProposals => "no usable proposals",
+            Self::BudgetIterations => "iterations used up",
+            Self::BudgetTime => "time used up",
+            Self::BudgetCalls => "calls used up",
+            Self::BudgetTokens => "tokens used up",
+            Self::BudgetCost => "money used up",
+            Self::ChecksTooSlow => "checks too slow",
+            Self::UserStopped => "stopped",
+            Self::TreeChanged => "work tree changed",
+            Self::DiskFull => "disk full",
+            Self::ChecksUnusable => "checks unusable",
+            Self::GoalDrift => "goal drifted",
+            Self::RateLimited => "rate-limited",
+            Self::CodexUnavailable => "Codex unavailable",
+            Self::Error => "internal fault",
+        }
+    }
+
     /// Returns the exit code of a loop that ended for this reason.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -121,5 +146,12 @@ mod tests {
             assert_eq!(reason.exit_code() == 0, met, "{}", reason.name());
             assert_eq!(!reason.resumable(), met || reason == StopReason::GoalDrift, "{}", reason.name());
         }
+    }
+
+    #[test]
+    fn every_reason_has_a_title_of_its_own_in_plain_words() {
+        let titles: std::collections::BTreeSet<&str> = StopReason::ALL.into_iter().map(StopReason::title).collect();
+        assert_eq!(titles.len(), StopReason::ALL.len());
+        assert!(titles.iter().all(|title| title.len() <= 20 && !title.contains("budget")), "{titles:?}");
     }
 }

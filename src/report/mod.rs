@@ -24,6 +24,7 @@ pub fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match (ms, seconds) {
         (0..1000, _) => format!("{ms} ms"),
+        (_, 0..10) if ms % 1000 < 100 => format!("{seconds} s"),
         (_, 0..10) => format!("{}.{} s", seconds, ms % 1000 / 100),
         (_, 10..60) => format!("{seconds} s"),
         (_, 60..3600) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
@@ -66,6 +67,7 @@ mod tests {
     fn durations_read_as_people_say_them() {
         let cases = [
             (850, "850 ms"),
+            (5_000, "5 s"),
             (9_400, "9.4 s"),
             (12_000, "12 s"),
             (60_000, "1 min"),

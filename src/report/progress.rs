@@ -99,7 +99,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
                 TrialOutcome::SpecialCased => "special-cases the tests, restored",
             };
             within(format!(
-                "validate: {} {outcome} in {}: {}",
+                "validate: {} {outcome} ({}): {}",
                 trial.id,
                 duration(trial.duration_ms),
                 flat(&trial.reason, 160)
@@ -113,6 +113,7 @@ pub fn progress_line(state: &State, record: &Record) -> Option<String> {
         Event::Stopped { reason, message, .. } => {
             format!("{}: {}", reason.map_or("done", super::super::engine::StopReason::name), flat(message, 300))
         }
+        Event::LandingFinished { landed: false, reason } if !state.has_changes() => flat(reason, 200),
         Event::LandingFinished { landed, reason } => {
             format!("{}: {}", if *landed { "landed in your work tree" } else { "not landed" }, flat(reason, 200))
         }

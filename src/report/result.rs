@@ -7,6 +7,7 @@ use super::SCHEMA_VERSION;
 use super::status::{CostGauge, LoopStatus, ProofReport, StatusReport, cost_gauge};
 use crate::engine::StopReason;
 use crate::engine::event::{Prepared, Trial};
+use crate::engine::ranking::total;
 use crate::engine::state::{State, rejected};
 use crate::guards::{Code, Finding};
 
@@ -38,6 +39,8 @@ pub struct ProposalReport {
     /// Findings that did not refuse it but that a reader should know.
     pub flags: Vec<Finding>,
     pub trial: Option<Trial>,
+    /// What the rubric makes of the judge's scores, from 0 to 1; null where it was not ranked.
+    pub score: Option<f64>,
     /// How loosely its hunks were found, for example `exact` or `fuzz1`.
     pub matches: Vec<String>,
 }
@@ -65,6 +68,12 @@ pub struct ResultReport {
     /// Money; null where no price is configured.
     pub cost: Option<CostGauge>,
     pub next: Vec<String>,
+}
+
+/// Returns what to type after the result: the change itself where there is one, never the result once more.
+fn after_result(state: &State, next: &[String]) -> Vec<String> {
+    let patch = state.has_changes().then(|| "loop-companion result --patch".to_owned());
+    patch.into_iter().chain(next.iter().filter(|command| *command != "loop-companion result").cloned()).collect()
 }
 
 /// Returns the result document. `changed` are the files between the seed and the best state, which only git knows;
@@ -105,6 +114,11 @@ pub fn result_report(
                     modifies_tests,
                     flags,
                     trial: candidate.trial.clone(),
+                    score: iteration
+                        .ranking
+                        .as_ref()
+                        .and_then(|ranking| ranking.scores.iter().find(|scores| scores.id == *id))
+                        .map(|scores| (total(scores) * 1e4).round() / 1e4),
                     matches,
                 }
             })
@@ -128,6 +142,6 @@ pub fn result_report(
         landing_reason: state.landing.as_ref().and_then(|landing| landing.reason.clone()),
         proposals,
         cost: cost_gauge(state),
-        next: status.next.clone(),
+        next: after_result(state, &status.next),
     }
 }

@@ -334,7 +334,8 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
     let tokens = state.used.tokens;
     let budget = &state.plan.budget;
     let time_now = if alive { now } else { state.updated_at };
-    let seed_failing = crate::checks::failing(state.seed_receipts()).len() as u32;
+    // Counted as trials count: what may stay red is no failure of the loop's.
+    let seed_failing = crate::checks::failing(state.seed_receipts()).difference(&state.excused().ids()).count() as u32;
     let mut failing = vec![];
     if state.baseline.is_some() {
         failing.push(seed_failing);
@@ -418,7 +419,7 @@ pub fn status_report(state: &State, alive: bool, now: Timestamp) -> StatusReport
             stalled_for: state.stalled_for(),
             window: STALL_WINDOW,
         },
-        iterations: state.iterations.iter().map(|iteration| iteration_report(state, iteration)).collect(),
+        iterations: state.iterations.iter().map(|iteration| iteration_report(iteration, time_now)).collect(),
         worker: WorkerReport {
             pid: state.worker.as_ref().filter(|_| alive).map(|worker| worker.pid),
             alive,
@@ -446,7 +447,8 @@ fn proof_report(state: &State) -> Option<ProofReport> {
     let proof = state.proof.as_ref().filter(|proof| met && proof.holds)?;
     Some(ProofReport {
         level: proof.level?,
-        reason: proof.reason.clone(),
+        // The loop ended with the goal met, so the evaluation that had to agree has agreed.
+        reason: proof.reason.replace(crate::engine::TO_BE_AGREED, "and a second evaluation agrees"),
         receipts: proof.receipts.clone(),
         seed_receipts: proof.seed_receipts.clone(),
         partial: proof.partial.clone(),
@@ -454,7 +456,7 @@ fn proof_report(state: &State) -> Option<ProofReport> {
     })
 }
 
-fn iteration_report(state: &State, iteration: &crate::engine::state::Iteration) -> IterationReport {
+fn iteration_report(iteration: &crate::engine::state::Iteration, now: Timestamp) -> IterationReport {
     let winner = iteration.winner.as_ref().and_then(|id| iteration.candidate(id));
     let matched = iteration
         .candidates
@@ -467,7 +469,7 @@ fn iteration_report(state: &State, iteration: &crate::engine::state::Iteration) 
             _ => None,
         })
         .collect();
-    let end = iteration.ended_at.unwrap_or(state.updated_at);
+    let end = iteration.ended_at.unwrap_or(now);
     IterationReport {
         index: iteration.index,
         closing: iteration.closing,

@@ -11,7 +11,7 @@ use super::{Forecast, count, duration, many};
 use crate::answers::Verdict;
 use crate::engine::StopReason;
 use crate::engine::event::{PlaceKind, TrialOutcome};
-use crate::plan::{CallKind, Plan, ProofLevel};
+use crate::plan::{CallKind, Land, Plan, ProofLevel, Propose, TrialOrder, Where};
 
 /// Columns of a line, the least a terminal has.
 const COLUMNS: usize = 80;
@@ -90,7 +90,11 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 fn headline(status: LoopStatus, stop_reason: Option<StopReason>) -> String {
     match (status, stop_reason) {
-        (LoopStatus::Finished, Some(reason)) => reason.name().replace('-', " "),
+        // The name that scripts and the reference know it by, where the words are others.
+        (LoopStatus::Finished, Some(reason)) if reason.name().replace('-', " ") != reason.title().replace('-', " ") => {
+            format!("{} ({})", reason.title(), reason.name())
+        }
+        (LoopStatus::Finished, Some(reason)) => reason.title().into(),
         (LoopStatus::Finished, None) => "dry run done".into(),
         (LoopStatus::None, _) => "no loop".into(),
         (LoopStatus::Running, _) => "running".into(),
@@ -109,8 +113,8 @@ pub fn status_text(report: &StatusReport) -> String {
     }
     text.push_str(&item(&format!("Goal: {}", shorten(&report.goal, GOAL_SHOWN))));
     if let Some(step) = &report.step {
-        let iteration = report.iterations.last().map_or(0, |iteration| iteration.index);
-        text.push_str(&item(&format!("Step: {step}, iteration {iteration}")));
+        let round = report.iterations.last().map(|iteration| format!(", iteration {}", iteration.index));
+        text.push_str(&item(&format!("Step: {step}{}", round.unwrap_or_default())));
     }
     if let Some(waiting) = &report.waiting {
         text.push_str(&item(&waiting_line(waiting, report.updated_at)));
@@ -118,7 +122,7 @@ pub fn status_text(report: &StatusReport) -> String {
     for failure in &report.failures {
         let times = if failure.count == 1 { "once".to_owned() } else { format!("{} times", failure.count) };
         text.push_str(&item(&format!(
-            "{} ({times}): {}. The loop {}",
+            "{} ({times}): {}. The loop {}.",
             failure.title,
             shorten(failure.last.trim_end_matches('.'), 200),
             failure.remedy
@@ -129,7 +133,11 @@ pub fn status_text(report: &StatusReport) -> String {
     }
     if let Some(landing) = &report.landing {
         let landed = if landing.landed { "in your work tree" } else { "not in your work tree" };
-        text.push_str(&item(&format!("Result: {landed} — {}", landing.reason)));
+        text.push_str(&item(&if report.seed_tree == report.head_tree && !landing.landed {
+            format!("Result: {}", landing.reason)
+        } else {
+            format!("Result: {landed} — {}", landing.reason)
+        }));
     }
     if let Some(place) = report.place {
         let place = match place {
@@ -137,7 +145,7 @@ pub fn status_text(report: &StatusReport) -> String {
             PlaceKind::InPlace => "in your work tree",
         };
         let reason = report.where_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        text.push_str(&item(&format!("Works: {place}{reason}")));
+        text.push_str(&item(&format!("Where: {place}{reason}")));
     }
     let model = report.model.as_deref().unwrap_or("Codex's default");
     text.push_str(&item(&format!("Model: {model}, effort {}", report.effort)));
@@ -223,14 +231,17 @@ pub(crate) fn budget_line(report: &StatusReport) -> String {
     let estimated = if budget.tokens.estimated { " (partly estimated)" } else { "" };
     let cost = budget.cost.as_ref().map(|cost| format!(", {}", cost_text(cost))).unwrap_or_default();
     let token_max = budget.tokens.max.map(|max| format!(" of {}", count(max))).unwrap_or_default();
+    let plural = |max: Option<u64>| if max == Some(1) { "" } else { "s" };
     format!(
-        "Budget: {} of {} iterations, {} of {}, {} of {} calls, {} tokens{token_max}{estimated}{cost}",
+        "Budget: {} of {} iteration{}, {} of {}, {} of {} call{}, {} tokens{token_max}{estimated}{cost}",
         budget.iterations.used,
         max(budget.iterations.max),
+        plural(budget.iterations.max),
         duration(budget.time_ms.used),
         budget.time_ms.max.map_or("no limit".to_owned(), duration),
         budget.calls.used,
         max(budget.calls.max),
+        plural(budget.calls.max),
         count(budget.tokens.input.saturating_add(budget.tokens.output)),
     )
 }
@@ -250,8 +261,9 @@ fn level_name(level: ProofLevel) -> &'static str {
 
 fn verdict_name(verdict: Option<Verdict>) -> &'static str {
     match verdict {
-        Some(Verdict::GoalMet) => "goal-met",
-        Some(Verdict::InProgress) => "in-progress",
+        // A claim: whether it holds is the proof's to say.
+        Some(Verdict::GoalMet) => "claims met",
+        Some(Verdict::InProgress) => "in progress",
         Some(Verdict::Blocked) => "blocked",
         None => "-",
     }
@@ -276,7 +288,7 @@ fn iterations_table(report: &StatusReport) -> String {
             ]
         })
         .collect();
-    table(&["#", "verdict", "dist", "failing", "outcome", "time"], &rows)
+    table(&["#", "verdict", "distance", "failing", "outcome", "time"], &rows)
 }
 
 fn outcome(iteration: &IterationReport) -> String {
@@ -293,7 +305,7 @@ fn outcome(iteration: &IterationReport) -> String {
     let mut codes: Vec<String> = iteration.rejected.iter().map(|rejected| rejected.code.to_string()).collect();
     codes.sort();
     codes.dedup();
-    shorten(&format!("{} refused: {}", iteration.rejected.len(), codes.join(", ")), 36)
+    shorten(&format!("{} lost: {}", iteration.rejected.len(), codes.join(", ")), 34)
 }
 
 /// Returns what a reader has to know before the verdict: which paths were changed because the user permitted it.
@@ -311,12 +323,25 @@ fn permitted_lines(proof: Option<&ProofReport>) -> String {
     text
 }
 
+/// Takes the advice to look at the result out of a message that stands above it.
+fn without_itself(message: &str) -> String {
+    [
+        ("; see what changed with `result`", ""),
+        ("see them with `result`, and start", "start"),
+        ("look at `result`; ", ""),
+        ("see why each lost with `result`; ", ""),
+        ("see `result`; ", ""),
+    ]
+    .iter()
+    .fold(message.to_owned(), |text, (advice, rest)| text.replacen(advice, rest, 1))
+}
+
 /// Returns the result as text.
 pub fn result_text(report: &ResultReport) -> String {
     let mut text = format!("## Result of loop {}: {}\n\n", report.run_id, headline(report.status, report.stop_reason));
     text.push_str(&permitted_lines(report.proof.as_ref()));
     if let Some(message) = &report.stop_message {
-        text.push_str(&wrap("", "", message));
+        text.push_str(&wrap("", "", &without_itself(message)));
         text.push('\n');
     }
     text.push_str(&item(&format!("Goal: {}", shorten(&report.goal, GOAL_SHOWN))));
@@ -336,11 +361,11 @@ pub fn result_text(report: &ResultReport) -> String {
             text.push_str(&wrap("  - ", "    ", &format!("restored in part: {partial}")));
         }
     }
-    let landing = report.landing_reason.as_deref().unwrap_or("nothing to bring in");
-    text.push_str(&item(&format!(
-        "{}: {landing}",
-        if report.landed { "In your work tree" } else { "Not in your work tree" }
-    )));
+    let changed = report.landed || report.seed_tree != report.head_tree;
+    if changed && let Some(landing) = &report.landing_reason {
+        let landed = if report.landed { "in your work tree" } else { "not in your work tree" };
+        text.push_str(&item(&format!("Result: {landed} — {landing}")));
+    }
     if let Some(reference) = &report.head_ref {
         text.push_str(&item(&format!("Kept as `{reference}`")));
     }
@@ -362,19 +387,23 @@ pub fn result_text(report: &ResultReport) -> String {
     if !report.proposals.is_empty() {
         text.push_str("\nProposals:\n");
         for proposal in &report.proposals {
-            text.push_str(&proposal_lines(proposal));
+            text.push_str(&proposal_lines(proposal, report.status == LoopStatus::Finished));
         }
     }
     text.push_str(&next_lines(&report.next));
     text
 }
 
-fn proposal_lines(proposal: &ProposalReport) -> String {
-    let verdict = match (&proposal.code, proposal.accepted) {
-        (_, true) => "taken".to_owned(),
-        (Some(code), _) => format!("refused, {code}"),
-        (None, _) => "open".to_owned(),
+fn proposal_lines(proposal: &ProposalReport, over: bool) -> String {
+    let verdict = match (&proposal.code, &proposal.trial) {
+        _ if proposal.accepted => "taken".to_owned(),
+        (Some(code), Some(_)) => format!("lost, {code}"),
+        (Some(code), None) => format!("refused, {code}"),
+        (None, _) if proposal.score.is_some() => "usable".to_owned(),
+        (None, _) if over => "undecided when the loop ended".to_owned(),
+        (None, _) => "not decided yet".to_owned(),
     };
+    let verdict = proposal.score.map_or(verdict.clone(), |score| format!("{verdict}, ranked {score:.2}"));
     let mut text =
         item(&format!("{}/{} — {verdict}: {}", proposal.iteration, proposal.id, shorten(&proposal.approach, 200)));
     if let Some(reason) = &proposal.reason {
@@ -414,21 +443,29 @@ fn proposal_lines(proposal: &ProposalReport) -> String {
 
 /// Returns the loops of a work tree as text.
 pub fn history_text(report: &HistoryReport) -> String {
-    let rows: Vec<Vec<String>> = report
+    let mut rows: Vec<Vec<String>> = report
         .runs
         .iter()
         .map(|run| {
             let outcome = match (&run.error, run.stop_reason, run.status) {
                 (Some(_), ..) => "unreadable".to_owned(),
-                (None, Some(reason), _) => reason.name().to_owned(),
+                (None, Some(reason), _) => reason.title().to_owned(),
                 (None, None, Some(status)) => headline(status, None),
                 (None, None, None) => "-".to_owned(),
             };
             let goal = run.goal.as_deref().or(run.error.as_deref()).unwrap_or_default();
-            vec![run.run_id.clone(), outcome, run.iterations.to_string(), run.calls.to_string(), shorten(goal, 24)]
+            vec![run.run_id.clone(), outcome, run.iterations.to_string(), run.calls.to_string(), goal.to_owned()]
         })
         .collect();
-    table(&["loop", "outcome", "it", "calls", "goal"], &rows)
+    // The goal takes what the other columns leave of a line.
+    let head = ["loop", "outcome", "rounds", "calls", "goal"];
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let others: usize = (0..4).map(|column| widest(column).max(head[column].len()) + 3).sum();
+    let left = COLUMNS.saturating_sub(others + 4).max(16);
+    for row in &mut rows {
+        row[4] = shorten(&row[4], left);
+    }
+    table(&head, &rows)
 }
 
 /// Returns the plan as a person approves it.
@@ -445,7 +482,13 @@ pub fn plan_text(plan: &Plan, hash: &str, notes: &[String], forecast: &Forecast)
         text.push_str(&item("Checks: none; the proof rests on a second evaluation alone"));
     }
     for (name, command) in commands {
-        text.push_str(&item(&format!("Check {name}: `{command}`")));
+        text.push_str(&item(&format!("Check, {name}: `{command}`")));
+    }
+    if let Some(command) = &plan.checks.trial {
+        text.push_str(&item(&format!("Trial command: `{command}`, in place of the tests when candidates are tried")));
+    }
+    if let Some(command) = &plan.method.setup_command {
+        text.push_str(&item(&format!("Setup command: `{command}`, once in each new work tree")));
     }
     let budget = &plan.budget;
     let tokens = budget.max_tokens.map(|max| format!(", {} tokens", count(max))).unwrap_or_default();
@@ -459,38 +502,9 @@ pub fn plan_text(plan: &Plan, hash: &str, notes: &[String], forecast: &Forecast)
         duration(budget.codex_timeout_ms),
     )));
     text.push_str(&item(&forecast.text()));
-    let name = |value: &dyn erased::Named| value.name();
-    text.push_str(&item(&format!(
-        "Method: {} a round ({}), tried {}, works {}, lands {}",
-        many(plan.method.nproposals, "proposal"),
-        name(&plan.method.propose),
-        name(&plan.method.trial),
-        name(&plan.method.place),
-        name(&plan.limits.land),
-    )));
-    let effort = |kind| plan.codex.effort(kind);
-    text.push_str(&item(&format!(
-        "Codex: model {}, effort {} (rank {}, repair {})",
-        plan.codex.model.as_deref().unwrap_or("Codex's default"),
-        effort(CallKind::Evaluate),
-        effort(CallKind::Rank),
-        effort(CallKind::Repair),
-    )));
-    for (label, globs) in [("Only changes", &plan.limits.scope), ("Never changes", &plan.limits.protect)] {
-        if !globs.is_empty() {
-            text.push_str(&item(&format!("{label}: {}", globs.join(", "))));
-        }
-    }
-    for allowed in &plan.limits.allow_change {
-        let reason = allowed.reason.as_ref().map(|reason| format!(" — {reason}")).unwrap_or_default();
-        text.push_str(&item(&format!("May change tests or check configuration in {}{reason}", allowed.glob)));
-    }
-    if !plan.checks.known_red.is_empty() {
-        text.push_str(&item(&format!("May stay red: {}", plan.checks.known_red.join(", "))));
-    }
-    if plan.limits.require_proof == Some(ProofLevel::Measured) {
-        text.push_str(&item("Proof: measured only"));
-    }
+    text.push_str(&item(&method_line(plan)));
+    text.push_str(&item(&codex_line(plan)));
+    text.push_str(&limit_lines(plan));
     if plan.dry_run {
         text.push_str(&item("Dry run: proposals are made and ranked, nothing is applied"));
     }
@@ -501,19 +515,79 @@ pub fn plan_text(plan: &Plan, hash: &str, notes: &[String], forecast: &Forecast)
     text
 }
 
-/// Names of the plan's choices as they are typed.
-mod erased {
-    use clap::ValueEnum;
+/// Says how the loop goes about it: proposals, trials, place, and what becomes of a result.
+fn method_line(plan: &Plan) -> String {
+    let method = &plan.method;
+    let propose = match method.propose {
+        Propose::Auto => "as diffs, by agents where those fail",
+        Propose::Diff => "as diffs",
+        Propose::Agent => "by agents",
+    };
+    let trial = match method.trial {
+        TrialOrder::Auto => "tried before they are ranked where the checks are quick",
+        TrialOrder::BeforeRank => "tried before they are ranked",
+        TrialOrder::AfterRank => "tried after they are ranked",
+    };
+    let jobs = if method.jobs > 1 { format!(", {} at once", method.jobs) } else { String::new() };
+    let place = match method.place {
+        Where::Auto => "a work tree of its own, or yours where the checks need it",
+        Where::Worktree => "a work tree of its own",
+        Where::InPlace => "your work tree",
+    };
+    let land = match plan.limits.land {
+        Land::Auto => "a proven result is written into your work tree, uncommitted",
+        Land::Never => "nothing is written into your work tree",
+    };
+    format!(
+        "Method: {} a round {propose}, of at most {} each, {trial}{jobs}; in {place}; {land}",
+        many(method.nproposals, "proposal"),
+        many(method.max_patch_lines, "line"),
+    )
+}
 
-    pub(super) trait Named {
-        fn name(&self) -> String;
-    }
+fn codex_line(plan: &Plan) -> String {
+    let codex = &plan.codex;
+    let usual = codex.effort(CallKind::Evaluate);
+    let others: Vec<String> = CallKind::ALL
+        .into_iter()
+        .filter(|kind| codex.effort(*kind) != usual)
+        .map(|kind| format!("{} {}", kind.name(), codex.effort(kind)))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+    let model = codex.model.as_ref().map_or_else(|| "its default model".to_owned(), |name| format!("model {name}"));
+    let profile = codex.profile.as_ref().map(|name| format!(", profile {name}")).unwrap_or_default();
+    let mcp = if codex.mcp.is_empty() { String::new() } else { format!(", MCP servers {}", codex.mcp.join(", ")) };
+    format!("Codex: {model}, effort {usual}{others}{profile}{mcp}")
+}
 
-    impl<T: ValueEnum> Named for T {
-        fn name(&self) -> String {
-            self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+/// Says what the plan permits and forbids beyond the defaults.
+fn limit_lines(plan: &Plan) -> String {
+    let limits = &plan.limits;
+    let mut text = String::new();
+    for (label, names) in [
+        ("Only changes", &limits.scope),
+        ("Never changes", &limits.protect),
+        ("May stay red", &plan.checks.known_red),
+        ("Count neither way, as flaky", &plan.checks.flaky),
+    ] {
+        if !names.is_empty() {
+            text.push_str(&item(&format!("{label}: {}", names.join(", "))));
         }
     }
+    for allowed in &limits.allow_change {
+        let reason = allowed.reason.as_ref().map(|reason| format!(" — {reason}")).unwrap_or_default();
+        text.push_str(&item(&format!("May change tests or check configuration in {}{reason}", allowed.glob)));
+    }
+    if limits.allow_dirty {
+        text.push_str(&item("Starts from the work tree as it is, uncommitted changes and all"));
+    }
+    match limits.require_proof {
+        Some(ProofLevel::Measured) => text.push_str(&item("Proof: measured only")),
+        Some(ProofLevel::Reviewed) if plan.checks.commands().is_empty() => {}
+        Some(ProofLevel::Reviewed) => text.push_str(&item("Proof: reviewed is enough")),
+        None => {}
+    }
+    text
 }
 
 #[cfg(test)]
@@ -531,5 +605,25 @@ mod tests {
     fn a_cell_with_a_bar_stays_one_cell() {
         let text = table(&["a"], &[vec!["x|y".into()]]);
         assert!(text.contains("x\\|y"), "{text}");
+    }
+
+    #[test]
+    fn a_result_does_not_send_its_reader_to_the_result() {
+        let told = [
+            ("It is met; see what changed with `result`.", "It is met."),
+            ("All are used; look at `result`; go on with `iterate -n N`.", "All are used; go on with `iterate -n N`."),
+            ("No progress; see `result`; sharpen the goal.", "No progress; sharpen the goal."),
+            ("Dry run; see them with `result`, and start without --dry-run.", "Dry run; start without --dry-run."),
+        ];
+        for (message, left) in told {
+            assert_eq!(without_itself(message), left);
+        }
+    }
+
+    #[test]
+    fn a_heading_names_the_stop_reason_too_where_its_words_are_others() {
+        let heading = |reason| headline(LoopStatus::Finished, Some(reason));
+        assert_eq!(heading(StopReason::GoalMet), "goal met");
+        assert_eq!(heading(StopReason::BudgetCalls), "calls used up (budget-calls)");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Runtime;
 use crate::checks::{Receipt, Receipts};
+use crate::engine::TO_BE_AGREED;
 use crate::engine::compare::{Excused, all_hold, compare, measured};
 use crate::engine::event::{Event, Proof, TrialOutcome};
 use crate::guards;
@@ -74,7 +75,7 @@ impl Runtime<'_> {
         proof.holds = shown || !needs_measured;
         proof.level = shown.then_some(ProofLevel::Measured);
         proof.reason = if shown {
-            let seed_failing = crate::checks::failing(self.state.seed_receipts()).len();
+            let seed_failing = crate::checks::failing(self.state.seed_receipts()).difference(&excused.ids()).count();
             let turned = self
                 .state
                 .seed_receipts()
@@ -96,7 +97,7 @@ impl Runtime<'_> {
             "the checks hold, but nothing that failed at the start was shown to pass, and the plan asks for measured proof"
                 .into()
         } else {
-            "the checks hold; none of them failed at the start, so a second evaluation has to agree".into()
+            format!("the checks hold; none of them failed at the start, {TO_BE_AGREED}")
         };
         Ok(Some(proof))
     }

@@ -46,6 +46,11 @@ fn a_red_test_named_as_known_stays_red_and_does_not_hold_up_the_goal() {
     let status = ended(scene.start(&test_and(&["--known-red", &legacy])), 0, "goal-met");
     assert_eq!(texts(&status["baseline"]["knownRed"]), [legacy.as_str()]);
     assert_eq!(status["proof"]["level"], "measured");
+    // What may stay red counts neither at the start nor at the end.
+    assert_eq!(status["convergence"]["failing"], serde_json::json!([1, 0]));
+    // After the result comes the change, and never the result once more.
+    let result = scene.cloop(["result", "--json"]).expect_code(0).json();
+    assert_eq!(texts(&result["next"]), ["loop-companion result --patch"]);
     scene.assert_mended();
 }
 
