@@ -98,6 +98,9 @@ pub fn detect(root: &Path, check_dir: &Path) -> anyhow::Result<Detection> {
     finder.java();
     finder.ruby();
     finder.task_files();
+    if finder.proposals.is_empty() {
+        finder.elsewhere();
+    }
     let goal_files = finder.goal_files();
     let Finder { mut proposals, notes, .. } = finder;
     // Stable: within a kind and a confidence the order above stands.
@@ -114,7 +117,61 @@ struct Finder {
     notes: Vec<String>,
 }
 
+/// Files that a project of its own begins with.
+const MANIFESTS: [&str; 12] = [
+    "package.json",
+    "pyproject.toml",
+    "setup.py",
+    "pytest.ini",
+    "Cargo.toml",
+    "go.mod",
+    "Makefile",
+    "Gemfile",
+    "composer.json",
+    "pom.xml",
+    "build.gradle",
+    "deno.json",
+];
+
+/// How deep, and at how many folders, projects below the check folder are looked for.
+const DEPTH_BELOW: usize = 3;
+const FOLDERS_BELOW: usize = 500;
+
+/// Most projects below that are named.
+const NAMED_BELOW: usize = 6;
+
 impl Finder {
+    /// Names the folders below that hold a project, where the check folder itself has nothing to run.
+    fn elsewhere(&mut self) {
+        let (mut found, mut looked) = (Vec::new(), 0);
+        let mut level = vec![PathBuf::new()];
+        for _ in 0..DEPTH_BELOW {
+            let mut below: Vec<PathBuf> = Vec::new();
+            for folder in &level {
+                for entry in std::fs::read_dir(self.folder.join(folder)).into_iter().flatten().flatten() {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    let skipped = ["node_modules", "target", "vendor", "venv", "dist", "build"];
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                        && !name.starts_with('.')
+                        && !skipped.contains(&name.as_str())
+                    {
+                        below.push(folder.join(name));
+                    }
+                }
+            }
+            below.sort();
+            below.truncate(FOLDERS_BELOW.saturating_sub(looked));
+            looked += below.len();
+            let has = |folder: &PathBuf| MANIFESTS.iter().any(|name| self.folder.join(folder).join(name).is_file());
+            found.extend(below.iter().filter(|folder| has(folder)).map(|folder| folder.display().to_string()));
+            level = below;
+        }
+        if !found.is_empty() {
+            found.truncate(NAMED_BELOW);
+            self.notes.push(format!("projects lie below this folder: {}; name one with -C", found.join(", ")));
+        }
+    }
+
     fn propose(&mut self, kind: CheckKind, confidence: Confidence, command: &str, evidence: impl Into<String>) {
         self.proposals.push(Proposal { kind, command: command.to_owned(), evidence: evidence.into(), confidence });
     }
@@ -892,5 +949,18 @@ mod tests {
             let files: Vec<(&str, &str)> = names.iter().map(|name| (*name, text.as_str())).collect();
             let _ = found(&files);
         }
+    }
+
+    #[test]
+    fn projects_below_a_folder_without_one_are_named() {
+        let detection = found(&[
+            ("packages/app/package.json", "{\"scripts\": {\"test\": \"node --test\"}}"),
+            ("api/pyproject.toml", "[project]\n"),
+            ("node_modules/x/package.json", "{}"),
+            ("README.md", "x"),
+        ]);
+        assert_eq!(detection.proposals, []);
+        assert_eq!(detection.notes, ["projects lie below this folder: api, packages/app; name one with -C"]);
+        assert_eq!(found(&[("go.mod", "module a\n"), ("api/pyproject.toml", "")]).notes, Vec::<String>::new());
     }
 }
