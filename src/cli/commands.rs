@@ -201,7 +201,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
             return launch(session, Action::Start { plan_hash: hash }, json);
         }
         let ended = operations::start_approved(session, &hash, typed, &mut terminal)?;
-        return Ok(output::end(&ended, json));
+        return Ok(terminal.finish(&ended, json));
     }
     let (mut report, codex) = operations::plan(session, &request)?;
     if only_plan {
@@ -225,7 +225,7 @@ fn run_start(start: &Start, session: &Session, json: bool) -> anyhow::Result<u8>
         return launch(session, Action::Start { plan_hash: report.plan_hash }, json);
     }
     let ended = operations::start(session, report, &codex, &mut terminal)?;
-    Ok(output::end(&ended, json))
+    Ok(terminal.finish(&ended, json))
 }
 
 fn plan(report: &PlanReport) -> String {
@@ -390,7 +390,7 @@ fn run_result(arguments: &ResultArgs, session: &Session, json: bool) -> anyhow::
 fn run_iterate(arguments: &Iterate, session: &Session, json: bool) -> anyhow::Result<u8> {
     let mut terminal = terminal::Progress::new();
     let (ended, ran) = operations::iterate(session, arguments.count, arguments.dry_run, &mut terminal)?;
-    let code = output::end(&ended, json);
+    let code = terminal.finish(&ended, json);
     Ok(match (ran, ended.signal) {
         (_, Some(_)) => code,
         (true, None) => 0,
@@ -419,7 +419,7 @@ fn run_resume(arguments: &Resume, session: &Session, json: bool) -> anyhow::Resu
     }
     let mut terminal = terminal::Progress::new();
     let ended = operations::resume(session, &raise, answer, &mut terminal)?;
-    Ok(output::end(&ended, json))
+    Ok(terminal.finish(&ended, json))
 }
 
 fn run_stop(arguments: &Stop, session: &Session, json: bool) -> anyhow::Result<u8> {

@@ -61,8 +61,7 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
     eprintln!("{}", plan_text(&report.plan, &report.plan_hash, &report.notes, &report.forecast));
     let mut progress = terminal::Progress::new();
     let ended = operations::start(&demo, report, &codex, &mut progress)?;
-    drop(progress);
-    let code = output::end(&ended, json);
+    let code = progress.finish(&ended, json);
     if !json {
         output::text(&farewell(&repository));
     }

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::masking;
-use crate::operations::Ended;
-use crate::report::{status_report, status_text};
 
 thread_local! {
     /// Takes what would be printed, while a host's answer is made of it.
@@ -90,18 +88,6 @@ pub(super) fn json(document: &impl serde::Serialize) {
 /// Prints a line to standard error without its secrets.
 pub(super) fn note(text: &str) {
     eprintln!("{}", masking::shown().text(text));
-}
-
-/// Prints the end of a loop and returns its exit code.
-pub(super) fn end(ended: &Ended, with_json: bool) -> u8 {
-    let mut report = status_report(&ended.state, false, jiff::Timestamp::now());
-    again(&mut report.next);
-    if with_json {
-        json(&report);
-    } else {
-        text(&status_text(&report));
-    }
-    ended.exit_code()
 }
 
 #[cfg(test)]

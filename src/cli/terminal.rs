@@ -6,17 +6,21 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
+use super::output;
 use crate::engine::State;
 use crate::engine::event::Record;
 use crate::masking;
+use crate::operations::Ended;
 use crate::report::{self, step_of};
 use crate::runtime::Observer;
 
 /// Plain lines about what a call is doing come at most this often; every change would flood a log.
 const ACTIVITY_EVERY: Duration = Duration::from_secs(15);
 
-/// Shows a loop's progress.
+/// Shows a loop's progress. The live line is there from the first thing a loop says until this is dropped: earlier it
+/// would wipe the question whether to start, later it would stand in the report.
 pub(super) struct Progress {
+    live: bool,
     bar: Option<ProgressBar>,
     last_activity: Option<Instant>,
 }
@@ -24,20 +28,39 @@ pub(super) struct Progress {
 impl Progress {
     /// Returns progress for this process's standard error.
     pub(super) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        Self { bar, last_activity: None }
+        Self { live: std::io::stderr().is_terminal(), bar: None, last_activity: None }
     }
 
-    fn line(&self, text: &str) {
+    /// Ends the live line, prints the end of the loop and returns its exit code.
+    pub(super) fn finish(self, ended: &Ended, json: bool) -> u8 {
+        drop(self);
+        let mut report = report::status_report(&ended.state, false, Timestamp::now());
+        output::again(&mut report.next);
+        if json {
+            output::json(&report);
+        } else {
+            output::text(&report::status_text(&report));
+        }
+        ended.exit_code()
+    }
+
+    /// Returns the live line, which this begins; `None` elsewhere than on a terminal.
+    fn bar(&mut self) -> Option<&ProgressBar> {
+        self.live.then(|| {
+            &*self.bar.get_or_insert_with(|| {
+                let bar = ProgressBar::new_spinner();
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            })
+        })
+    }
+
+    fn line(&mut self, text: &str) {
         let text = &masking::shown().text(text);
-        match &self.bar {
+        match self.bar() {
             // A person reads these: broken between words, the rest indented. A log keeps one line for each.
             Some(bar) => bar.println(report::wrap("", "    ", text).trim_end()),
             None => eprintln!("{text}"),
@@ -74,21 +97,19 @@ impl Observer for Progress {
         if let Some(line) = line {
             self.line(line);
         }
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar() {
             bar.set_message(live(state, ""));
         }
     }
 
     fn activity(&mut self, state: &State, text: &str) {
         let text: String = masking::shown().text(text).split_whitespace().collect::<Vec<_>>().join(" ");
-        match &self.bar {
-            Some(bar) => bar.set_message(live(state, &text)),
-            None if self.last_activity.is_none_or(|last| last.elapsed() >= ACTIVITY_EVERY) => {
-                self.last_activity = Some(Instant::now());
-                let text: String = text.chars().take(100).collect();
-                eprintln!("    {}", live(state, &text));
-            }
-            None => {}
+        if let Some(bar) = self.bar() {
+            bar.set_message(live(state, &text));
+        } else if self.last_activity.is_none_or(|last| last.elapsed() >= ACTIVITY_EVERY) {
+            self.last_activity = Some(Instant::now());
+            let text: String = text.chars().take(100).collect();
+            eprintln!("    {}", live(state, &text));
         }
     }
 }

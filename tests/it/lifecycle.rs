@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::lab::{CALLS, IN_PLACE, Lab, SOON, Script, WORKTREE};
+use crate::common::scene::{GOAL, Scene};
 use crate::common::{Repo, Running, processes_of};
 
 /// A lab whose model holds its answer to this number of a request back.
@@ -602,4 +603,46 @@ fn a_write_that_fails_stops_the_loop_with_nothing_lost_and_it_goes_on_later() {
     lab.run(["resume"]).expect_code(0);
     assert_eq!(lab.server.requests().len(), CALLS);
     assert_met(&lab);
+}
+
+/// Runs a program on a terminal of its own, answers its question, and prints what the terminal was sent.
+const ON_A_TERMINAL: &str = "
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+shown, asked = b'', False
+while True:
+    try:
+        part = os.read(fd, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    shown += part
+    if not asked and b'[y/N] ' in shown:
+        asked = True
+        os.write(fd, sys.argv[1].encode() + b'\\r')
+sys.stdout.buffer.write(shown)
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn on_a_terminal_the_question_stays_and_the_end_stands_on_lines_of_its_own() {
+    let scene = Scene::sum();
+    fs::write(scene.environment.root().join("terminal.py"), ON_A_TERMINAL).unwrap();
+    let on_terminal = |answer: &str| {
+        let program = env!("CARGO_BIN_EXE_loop-companion");
+        let command = format!("python3 ../terminal.py {answer} '{program}' start '{GOAL}' --test-cmd 'node --test'");
+        scene.environment.shell(scene.repo.path(), &command).expect_code(0).stdout
+    };
+    let refused = on_terminal("n");
+    assert!(refused.ends_with("Start this loop? [y/N] n\r\nNothing was started.\r\n"), "{refused:?}");
+    let met = on_terminal("y");
+    let (progress, _) = met.split_once("## Loop ").expect("the end of the loop");
+    // What stands before the heading on its line has been wiped.
+    let line = progress.rsplit(['\r', '\n']).next().unwrap();
+    assert!(matches!(line, "" | "\u{1b}[2K" | "\u{1b}[K"), "{line:?} before the heading in {met:?}");
+    scene.assert_mended();
 }
