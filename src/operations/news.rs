@@ -65,8 +65,11 @@ pub fn news(dir: &Path) -> Option<News> {
 
 /// Returns the file that changes with the newest loop of the work tree around this folder, whether or not it is there
 /// yet; `None` outside of one.
+///
+/// It is the log, which is only ever appended to: Claude Code loses a file out of sight that is replaced by another
+/// twice in a moment, as the state is, and never hears of its changes again.
 pub fn watched(dir: &Path) -> Option<PathBuf> {
-    work_tree(dir).map(|(root, _)| root.join(FACE_DIR).join("loop-state.json"))
+    work_tree(dir).map(|(root, _)| root.join(FACE_DIR).join("progress.log"))
 }
 
 /// Keeps arguments that were typed in a host's session, and returns the id that a start names them by; `None` outside

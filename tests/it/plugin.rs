@@ -427,7 +427,7 @@ fn hooks_never_fail_and_say_nothing_within_a_loop_or_without_one() {
     }
     // A loop of the future is watched from the beginning; nothing is said of it.
     let (_, stdout, _) = launch(&environment, &program, &["hook", "session-start"], event);
-    let watched = repo.path().join(".loop/loop-state.json");
+    let watched = repo.path().join(".loop/progress.log");
     let answer: Value = serde_json::from_str(&stdout).unwrap();
     let expected = json!({"hookSpecificOutput": {"hookEventName": "SessionStart", "watchPaths": [watched]}});
     assert_eq!(answer, expected);
@@ -463,7 +463,17 @@ fn a_session_is_told_once_that_a_loop_has_ended_and_checks_run_marked_as_ours() 
     let again = hook("session-start");
     assert_eq!(again.get("systemMessage"), None);
     let watched = &again["hookSpecificOutput"]["watchPaths"][0];
-    assert!(Path::new(watched.as_str().unwrap()).is_file(), "{again}");
+    let watched = Path::new(watched.as_str().unwrap());
+    let file = fs::metadata(watched).unwrap();
+    // A host watches the file itself: another one in its place would not be seen. It is also what changes last.
+    let start = ["start", "--yes", "--json", "--allow-dirty", "--test-cmd", check, "--goal", "it stays so"];
+    environment.cloop(repo.path(), start).expect_code(0);
+    let log = fs::read_to_string(watched).unwrap();
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(watched).unwrap()),
+        std::os::unix::fs::MetadataExt::ino(&file)
+    );
+    assert!(log.contains("already-met") && log.trim_end().ends_with("ended"), "{log}");
 }
 
 #[test]
