@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::terminal::PROMPT;
 use super::{MessagesServer, Run, Running, Terminal, TestEnvironment, claude_bin};
 
 /// A turn with a scripted model takes a second or two; this only ends what hangs.
@@ -121,7 +122,8 @@ impl Claude {
         Conversation { input: child.stdin.take(), child, events, introduction: Value::Null }
     }
 
-    /// Starts a session in a terminal of its own, the folder trusted.
+    /// Starts a session in a terminal of its own, the folder trusted. The plugin's hooks have answered its beginning and
+    /// what they had watched is watched.
     pub(crate) fn session(&self, cwd: &Path, arguments: &[&str]) -> Terminal {
         let config = self.environment.root().join("claude/.claude.json");
         let mut known: Value =
@@ -131,10 +133,14 @@ impl Claude {
         known["customApiKeyResponses"] = json!({"approved": ["fake-key"], "rejected": []});
         known["projects"][cwd.to_str().unwrap()]["hasTrustDialogAccepted"] = true.into();
         fs::write(&config, known.to_string()).unwrap();
+        let log = tempfile::Builder::new().suffix(".log").tempfile_in(self.environment.root()).unwrap();
+        let log = log.into_temp_path().keep().unwrap();
         let mut command = self.environment.command(claude_bin(), cwd);
-        command.args(arguments);
-        let session = Terminal::start(command);
-        session.wait_for("prompt", |screen| screen.contains('❯') || screen.contains("> "));
+        command.arg("--debug-file").arg(&log).args(arguments);
+        let session = Terminal::start(command, Some(log));
+        session.wait_for("prompt", |screen| screen.contains(PROMPT));
+        // Before that no change of the watched file is seen, however long the machine takes to get there.
+        session.wait_for_log("FileChanged: watching");
         session
     }
 }

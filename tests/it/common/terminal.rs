@@ -1,6 +1,7 @@
 //! A terminal of a test's own: a program on a pseudo terminal, and what its screen shows.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +12,25 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// Rows and columns: tall enough that nothing scrolls away.
 const SIZE: (u16, u16) = (240, 160);
 
-/// What the screen shows does not change for longer than this unless something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+/// What is waited for comes sooner than this, on the busiest machine too, unless something hangs.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What the line begins with that is typed into.
+pub(crate) const PROMPT: char = '❯';
+
+/// How long a program is watched before it counts as having nothing left to do.
+const MOMENT: Duration = Duration::from_millis(400);
+
+/// Returns what a process is doing, as `ps` abbreviates it: `S` and `I` sleep. `None` where it is gone.
+fn state_of(pid: u32) -> Option<char> {
+    let state = if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        stat.rsplit_once(") ")?.1.to_owned()
+    } else {
+        let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().ok()?;
+        String::from_utf8(output.stdout).ok()?
+    };
+    state.trim_start().chars().next()
+}
 
 /// What the program has written so far.
 struct Seen {
@@ -26,11 +44,13 @@ pub(crate) struct Terminal {
     child: Child,
     pty: Arc<Pty>,
     seen: Arc<(Mutex<Seen>, Condvar)>,
+    /// Where the program writes what it does, if anywhere.
+    log: Option<PathBuf>,
 }
 
 impl Terminal {
-    /// Starts the command as the leader of a session of its own in a new terminal.
-    pub(crate) fn start(command: Command) -> Self {
+    /// Starts the command as the leader of a session of its own in a new terminal; it writes this log.
+    pub(crate) fn start(command: Command, log: Option<PathBuf>) -> Self {
         let (pty, pts) = blocking::open().unwrap();
         pty.resize(pty_process::Size::new(SIZE.0, SIZE.1)).unwrap();
         let child = blocking::Command::from(command).spawn(pts).unwrap();
@@ -53,7 +73,7 @@ impl Terminal {
                 }
             }
         });
-        Self { child, pty, seen }
+        Self { child, pty, seen, log }
     }
 
     /// Presses keys, as a terminal sends them.
@@ -71,15 +91,36 @@ impl Terminal {
         };
         let shown = self.wait_for(question, |screen| row(screen).is_some());
         let key = row(&shown).unwrap();
-        let deadline = Instant::now() + LIMIT;
-        while row(&self.screen()).is_some() {
-            assert!(Instant::now() < deadline, "{question} takes no {label}:\n{}", self.screen());
-            self.settle();
-            self.press(&key);
-            // Long: a key pressed twice would answer the next question too.
-            self.changes_within(Duration::from_secs(15), |screen| row(screen).is_none());
-        }
+        self.press_until(question, &key, |screen| row(screen).is_none());
         shown
+    }
+
+    /// Presses keys until the screen shows that they were taken. A dialog that has just opened takes none, so that
+    /// nobody answers what he has not read; they are pressed again only where the program has nothing left to do and
+    /// still waits, however slow the machine is: a key that is merely late must not answer the next question too.
+    #[track_caller]
+    fn press_until(&self, what: &str, keys: &str, taken: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            self.press(keys);
+            loop {
+                if self.changes_within(MOMENT, &taken) {
+                    return;
+                }
+                assert!(Instant::now() < deadline, "{what} takes no {keys:?}:\n{}", self.shown());
+                if self.is_idle() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the program sleeps, at every look of a moment. One that is only kept waiting for a processor does not.
+    fn is_idle(&self) -> bool {
+        (0..20).all(|_| {
+            std::thread::sleep(MOMENT / 20);
+            state_of(self.child.id()).is_none_or(|state| state == 'S' || state == 'I')
+        })
     }
 
     /// What the screen shows.
@@ -87,25 +128,11 @@ impl Terminal {
         self.seen.0.lock().unwrap().screen.screen().contents()
     }
 
-    /// Waits until nothing more is written for a moment: a dialog that has just opened takes no key yet, so that nobody
-    /// answers what he has not read.
-    fn settle(&self) {
-        let mut seen = self.seen.0.lock().unwrap();
-        for _ in 0..20 {
-            let written = seen.raw.len();
-            let more = |seen: &mut Seen| seen.raw.len() == written;
-            let (next, quiet) = self.seen.1.wait_timeout_while(seen, Duration::from_millis(600), more).unwrap();
-            seen = next;
-            if quiet.timed_out() {
-                return;
-            }
-        }
-    }
-
-    /// Waits for the screen to be as `ready` wants it, but not for long.
-    fn changes_within(&self, limit: Duration, ready: impl Fn(&str) -> bool) {
+    /// Waits for the screen to be as `ready` wants it, but not for long; says whether it is.
+    fn changes_within(&self, limit: Duration, ready: impl Fn(&str) -> bool) -> bool {
         let seen = self.seen.0.lock().unwrap();
-        let _ = self.seen.1.wait_timeout_while(seen, limit, |seen| !ready(&seen.screen.screen().contents())).unwrap();
+        let waiting = |seen: &mut Seen| !ready(&seen.screen.screen().contents());
+        !self.seen.1.wait_timeout_while(seen, limit, waiting).unwrap().1.timed_out()
     }
 
     /// Waits until the screen, or every byte the program wrote, is as `ready` wants it; fails, showing the screen, when
@@ -122,7 +149,7 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             if seen.over || left.is_zero() {
                 drop(seen);
-                panic!("no {what} on the screen:\n{screen}");
+                panic!("no {what} on the screen:\n{}", self.shown());
             }
             seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
         }
@@ -140,15 +167,42 @@ impl Terminal {
         self.wait(what, |_, raw| raw.windows(bytes.len()).any(|window| window == bytes));
     }
 
+    /// Waits until the program's own log has a line with this text.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.logged().contains(text) {
+            let over = self.seen.0.lock().unwrap().over;
+            assert!(!over && Instant::now() < deadline, "no {text} in the log:\n{}", self.shown());
+            std::thread::sleep(MOMENT / 20);
+        }
+    }
+
+    /// What the program has written into its log.
+    fn logged(&self) -> String {
+        let bytes = self.log.as_ref().and_then(|log| std::fs::read(log).ok()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The screen, and the end of the log, for a failure.
+    fn shown(&self) -> String {
+        let log = self.logged();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(40)..];
+        format!("{}\n--- the end of its log ---\n{}", self.screen(), last.join("\n"))
+    }
+
     /// Types a line and presses return.
     #[track_caller]
     pub(crate) fn line(&self, text: &str) {
-        self.settle();
-        self.press(text);
         // A return in the same burst would be taken for a line end within the text. The program may fold a long one.
-        let end: String = text.split_whitespace().last().unwrap_or_default().to_owned();
-        self.wait_for("the typed text", |screen| screen.contains(&end));
-        self.press("\r");
+        let end = text.split_whitespace().last().unwrap_or_default();
+        let typed =
+            |screen: &str| screen.lines().rfind(|line| line.starts_with(PROMPT)).is_some_and(|line| line.contains(end));
+        self.press(text);
+        self.wait_for("the typed text", typed);
+        // Commands that are still being loaded are not taken.
+        self.press_until("the prompt", "\r", |screen| !typed(screen));
     }
 }
 
