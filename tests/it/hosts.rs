@@ -292,7 +292,7 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     gate.release();
     claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]).expect_code(0);
     assert_eq!(repo.read(SUM), MENDED);
-    // And one that Codex's side started, seen from Claude Code: by its server, and typed.
+    // Seen from Claude Code through its server.
     let arguments = ["--allowedTools", "mcp__plugin_cloop_cloop"];
     let mut session = claude.conversation(repo.path(), &arguments);
     let said = session.say("How is the loop?");
@@ -300,6 +300,77 @@ fn a_loop_that_one_host_starts_is_watched_in_the_other() {
     let servers = session.introduction["mcp_servers"].as_array().unwrap();
     let ours = servers.iter().find(|server| server["name"] == "plugin:cloop:cloop").unwrap();
     assert_eq!(ours["status"], "connected", "{servers:#?}");
+}
+
+#[test]
+fn a_loop_that_codex_starts_is_watched_in_claude_code() {
+    // The loop's own calls, and a conversation in Codex that plans a loop and starts it.
+    let mender = mender().into_model();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let place = std::sync::Arc::new(std::sync::OnceLock::<PathBuf>::new());
+    let started_in = std::sync::Arc::clone(&place);
+    let server = ScriptedServer::start(move |request| {
+        if !request.raw.to_string().contains("Start a loop, please.") {
+            return mender(request).after(&held);
+        }
+        let given = request.function_outputs();
+        let call = |tool, arguments: &Value| Reply::mcp_call("cloop", tool, arguments);
+        match given.as_slice() {
+            [] => {
+                let options = json!({"test-cmd": "node --test", "max-iter": 4});
+                let goal = "sum \"adds\"; touch x";
+                call("loop_plan", &json!({"cwd": started_in.get(), "goal": goal, "options": options}))
+            }
+            [plan] => {
+                let hash = plan.split("sha256:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_hexdigit));
+                let hash = format!("sha256:{}", hash.map(String::from_iter).unwrap_or_default());
+                call("loop_start", &json!({"cwd": started_in.get(), "planHash": hash}))
+            }
+            [.., launched] => Reply::message(launched),
+        }
+    })
+    .unwrap();
+    let environment = TestEnvironment::new(&server);
+    let repo = repository(&environment);
+    place.set(repo.path().to_owned()).unwrap();
+    let claude = Claude::new(environment, MessagesServer::start(|_| Turn::Text("a turn was taken".into())));
+    claude.install();
+    install_in_codex(&claude);
+    // Without a person at hand Codex lets a tool that changes files run only where the user has said so.
+    let config = claude.environment.codex_home().join("config.toml");
+    let approved = "\n[plugins.\"cloop@codexloop\".mcp_servers.cloop]\ndefault_tools_approval_mode = \"approve\"\n";
+    let text = std::fs::read_to_string(&config).unwrap() + approved;
+    std::fs::write(&config, text).unwrap();
+    let run = claude.environment.codex(repo.path(), ["--ephemeral", "-s", "read-only"], "Start a loop, please.");
+    let run = run.expect_code(0);
+    // The tool returned at once and the session of Codex is over; the loop lives.
+    let status = claude.environment.cloop(repo.path(), ["status", "--json"]).expect_code(0).json();
+    assert_eq!(
+        (&status["status"], &status["goal"]),
+        (&json!("running"), &json!("sum \"adds\"; touch x")),
+        "{}",
+        run.stdout
+    );
+    let typed = |expected: &[&str]| {
+        let document = claude.prompt(repo.path(), "/cloop:status", &[]);
+        assert_eq!(document["num_turns"], 0, "{document:#}");
+        let said = document["result"].as_str().unwrap();
+        assert!(expected.iter().all(|part| said.contains(part)), "no {expected:?} in {said}");
+    };
+    typed(&["running", "sum \"adds\"; touch x"]);
+    // A session that begins tells the model of it, and in a terminal the user.
+    claude.prompt(repo.path(), "Hello", &[]);
+    let told = claude.model.requests()[0].user_text();
+    let line = "CodexLoop: a loop runs, iteration ";
+    assert!(told.contains(line) && told.contains("(goal: sum \"adds\"; touch x)"), "{told}");
+    let session = claude.session(repo.path(), &[]);
+    session.wait_for("line", |screen| screen.contains(line));
+    drop(session);
+    gate.release();
+    claude.environment.cloop(repo.path(), ["wait", "--timeout", "60"]).expect_code(0);
+    typed(&["goal met", "sum \"adds\"; touch x"]);
+    assert_eq!((repo.read(SUM), claude.model.requests().len()), (MENDED.to_owned(), 1));
 }
 
 /// The hash in a printed plan.
