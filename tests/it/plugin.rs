@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, Parser};
 use loop_companion::cli::Arguments;
+use loop_companion::engine::StopReason;
 use loop_companion::scripted::ScriptedServer;
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
@@ -186,6 +187,13 @@ fn every_command_and_skill_has_valid_front_matter_and_names_only_what_the_progra
             assert!(project("skills/cloop").join(link).is_file(), "{file}: {link}");
         }
     }
+    // The skill says what to do about every end.
+    let reading = read("skills/cloop/reading.md");
+    for reason in StopReason::ALL.map(StopReason::name) {
+        let row = |name: &str| reading.lines().any(|line| line.starts_with('|') && line.contains(name));
+        let group = reason.split_once('-').map(|(first, _)| format!("{first}-…"));
+        assert!(row(reason) || group.is_some_and(|group| row(&group)), "reading.md does not say {reason}");
+    }
     // Every key for `--args-stdin` is one.
     let start = read("commands/start.md");
     let example = start.split("<<'CLOOP_ARGS'\n").nth(1).and_then(|rest| rest.split("CLOOP_ARGS").next()).unwrap();
@@ -226,6 +234,8 @@ fn the_interview_says_every_rule_in_its_phase() {
             "two guesses that you take from the repository",
             "let the user confirm it",
             "byte for byte",
+            "with `--yes` so does a vague one",
+            "where nothing was typed, run that call of phase 3 now",
         ],
         &[
             "3. Plan",
@@ -240,10 +250,16 @@ fn the_interview_says_every_rule_in_its_phase() {
             "Print the whole plan exactly as it came",
             "- Start (recommended)",
             "- Edit the goal",
-            "- Edit plan details",
+            "- Edit plan details: ask what is to be different, also of what was typed",
             "- Cancel",
         ],
-        &["5. Run", "Start exactly that", "the goal is not touched", "Check /cloop:status for progress."],
+        &[
+            "5. Run",
+            "Start exactly that",
+            "the goal is not touched",
+            "nothing else than what was approved",
+            "Check /cloop:status for progress.",
+        ],
     ];
     let asked: Vec<&str> = [&phases[..1], &phases[2..]].concat();
     assert_eq!(asked.len(), rules.len(), "an introduction and five phases: {phases:#?}");
