@@ -1,5 +1,6 @@
 //! Stopping, putting in order, and looking back: what is done to loops rather than by them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -39,14 +40,19 @@ pub struct StopReport {
     pub message: String,
 }
 
+/// Says whether no worker has left anything to put in order: the loop has ended and its face says so, or its worker
+/// lives.
+pub(super) fn in_order(state: &State, holder: Option<&Holder>, root: &Path) -> bool {
+    let told = Face::new(root).path("loop-state.json").exists();
+    (state.finished && told) || holder.is_some_and(|holder| !holder.run_id.is_empty())
+}
+
 /// Puts in order what a dead worker left in this work tree: processes, work trees of ours, a half-written file tree.
 /// Nothing is asked of Codex. Where that cannot be done now, the next look or `resume` does it.
 pub(super) fn tidy(session: &Session, repository: &Repository) {
     let store = session.store(repository);
     let Ok(Some((run, state))) = latest(&store) else { return };
-    let live = |holder: &Holder| !holder.run_id.is_empty();
-    let told = Face::new(repository.root()).path("loop-state.json").exists();
-    if (state.finished && told) || store.holder().ok().flatten().is_some_and(|holder| live(&holder)) {
+    if in_order(&state, store.holder().ok().flatten().as_ref(), repository.root()) {
         return;
     }
     let Ok(lock) = take_lock(&store, "", repository.root()) else { return };

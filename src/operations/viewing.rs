@@ -1,5 +1,8 @@
 //! Looking at a loop, and setting its model: readers take no lock.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use anyhow::Context;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -31,6 +34,9 @@ pub struct ModelReport {
 ///
 /// Looking at a loop whose worker died puts in order what it left: see [`super::tidying::tidy`].
 pub fn status(session: &Session) -> anyhow::Result<Option<StatusReport>> {
+    if let Some(report) = settled(&session.dir) {
+        return Ok(Some(report));
+    }
     let repository = session.repository()?;
     super::tidying::tidy(session, &repository);
     status_of(&session.store(&repository))
@@ -59,6 +65,22 @@ pub fn wait(session: &Session, timeout_ms: Option<u64>) -> anyhow::Result<Option
         }
         std::thread::sleep(TICK);
     }
+}
+
+/// Returns the status of the loop in the work tree around a folder where nothing is to be put in order, by the files
+/// alone: a look is frequent, and git takes half a dozen processes to find a repository. `None` leaves it to git.
+fn settled(dir: &Path) -> Option<StatusReport> {
+    let (root, git_dir) = super::news::work_tree(dir)?;
+    // What `.git` leads to elsewhere, or is another user's, git has to judge.
+    let meta = std::fs::symlink_metadata(root.join(".git")).ok()?;
+    if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
+        return None;
+    }
+    let store = Store::new(&git_dir);
+    let (run, state) = latest(&store).ok()??;
+    let holder = store.holder().ok()?;
+    let alive = holder.as_ref().is_some_and(|holder| holder.run_id == run.id);
+    super::tidying::in_order(&state, holder.as_ref(), &root).then(|| status_report(&state, alive, Timestamp::now()))
 }
 
 fn status_of(store: &Store) -> anyhow::Result<Option<StatusReport>> {

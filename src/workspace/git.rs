@@ -262,6 +262,10 @@ fn line(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b"\n").unwrap_or(bytes)
 }
 
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
 /// A repository with a work tree and at least one commit. Cheap to clone; the private git directory goes with the
 /// last clone.
 #[derive(Debug, Clone)]
@@ -315,13 +319,12 @@ impl Repository {
         if bare {
             return Err(DiscoverError::Bare);
         }
-        let path = |what: &str| -> Result<PathBuf> {
-            let args = os(&["rev-parse", "--path-format=absolute", what]);
-            let bytes = succeeded(git.run(&dir, &args, settings(&owned(&ALWAYS)), Vec::new())?, &args)?;
-            Ok(PathBuf::from(OsString::from_vec(line(&bytes).to_vec())))
+        let answer = |what: &[&str]| -> Result<Vec<u8>> {
+            let args = os(&[&["rev-parse", "--path-format=absolute"], what].concat());
+            succeeded(git.run(&dir, &args, settings(&owned(&ALWAYS)), Vec::new())?, &args)
         };
-        let git_dir = path("--absolute-git-dir")?;
         if !inside {
+            let git_dir = path_of(line(&answer(&["--absolute-git-dir"])?));
             return Err(match configured_work_tree(&git, &dir) {
                 Some(root) if !dir.starts_with(&git_dir) || root != dir => {
                     DiscoverError::ForeignWorkTree { root, git_dir }
@@ -329,15 +332,27 @@ impl Repository {
                 _ => DiscoverError::InsideGitDirectory,
             });
         }
-        let root = path("--show-toplevel")?.canonicalize().context("resolve the work-tree root")?;
+        let asked = ["--absolute-git-dir", "--show-toplevel", "--git-common-dir", "--show-prefix"];
+        let together = answer(&asked)?;
+        let lines: Vec<&[u8]> = line(&together).split(|byte| *byte == b'\n').collect();
+        let answers: Vec<Vec<u8>> = if lines.len() == asked.len() {
+            lines.into_iter().map(<[u8]>::to_vec).collect()
+        } else {
+            // A path has a line end of its own.
+            let each = |what| answer(&[what]).map(|bytes| line(&bytes).to_vec());
+            asked.into_iter().map(each).collect::<Result<_>>()?
+        };
+        let [git_dir, root, common_dir, prefix] = &answers[..] else {
+            return Err(DiscoverError::Other(anyhow!("git rev-parse in {}: no answer", dir.display())));
+        };
+        let (git_dir, common_dir) = (path_of(git_dir), path_of(common_dir));
+        let root = path_of(root).canonicalize().context("resolve the work-tree root")?;
         if !belong_together(&root, &git_dir)
             && configured_work_tree(&git, &dir).is_none_or(|own| !leads(&root, &git_dir) || own != root)
         {
             return Err(DiscoverError::ForeignWorkTree { root, git_dir });
         }
-        let common_dir = path("--git-common-dir")?;
-        let prefix = succeeded(ask(&["rev-parse", "--show-prefix"])?, &os(&["rev-parse", "--show-prefix"]))?;
-        let prefix = String::from_utf8(line(&prefix).to_vec())
+        let prefix = String::from_utf8(prefix.clone())
             .map_err(|_| anyhow!("the path of {} inside the repository is not UTF-8", dir.display()))?;
         let head = read_head(&git, &root)?.ok_or(DiscoverError::NoCommit)?;
         let taken_over = read_settings(&git, &root)?;
@@ -525,16 +540,12 @@ fn configured_work_tree(git: &Git, dir: &Path) -> Option<PathBuf> {
 
 fn read_head(git: &Git, root: &Path) -> Result<Option<Head>> {
     let ask = |args: &[&str]| git.run(root, &os(args), settings(&owned(&ALWAYS)), Vec::new());
-    let ids = ask(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
-    if !ids.exit.success() {
-        return Ok(None);
-    }
-    let commit = String::from_utf8_lossy(line(&ids.stdout)).into_owned();
-    let args = ["rev-parse", "--verify", &format!("{commit}^{{tree}}")];
-    let tree = succeeded(ask(&args)?, &os(&args))?;
+    let ids = ask(&["rev-list", "--max-count=1", "--no-commit-header", "--format=%H %T", "HEAD", "--"])?;
+    let text = String::from_utf8_lossy(line(&ids.stdout)).into_owned();
+    let Some((commit, tree)) = text.split_once(' ').filter(|_| ids.exit.success()) else { return Ok(None) };
     let branch = ask(&["symbolic-ref", "-q", "HEAD"])?;
     let branch = branch.exit.success().then(|| String::from_utf8_lossy(line(&branch.stdout)).into_owned());
-    Ok(Some(Head { commit, tree: String::from_utf8_lossy(line(&tree)).into_owned(), branch }))
+    Ok(Some(Head { commit: commit.to_owned(), tree: tree.to_owned(), branch }))
 }
 
 fn read_settings(git: &Git, root: &Path) -> Result<Vec<(String, String)>> {
