@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use loop_companion::scripted::{ModelRequest, Reply, ScriptedServer};
 use pretty_assertions::assert_eq;
@@ -221,20 +220,13 @@ fn the_gate_keeps_to_the_budget_and_what_it_keeps_holds_no_secret() {
 }
 
 #[test]
-fn a_gate_that_is_off_asks_and_says_nothing_and_its_hooks_are_timed() {
+fn a_gate_that_is_off_asks_and_says_nothing() {
     let (server, environment, repo) = setup(|_| Reply::hang());
     let host = Host { environment: &environment, dir: repo.path(), session: "s" };
     repo.write("a.txt", "changed\n");
-    // The least of many: a busy machine makes any one of them slow.
-    let least = (0..20)
-        .map(|_| {
-            let began = Instant::now();
-            host.prompt("x");
-            assert_eq!(host.stop(false), Value::Null);
-            began.elapsed() / 2
-        })
-        .min()
-        .unwrap();
-    println!("a hook takes {least:?}");
+    for _ in 0..2 {
+        host.prompt("x");
+        assert_eq!(host.stop(false), Value::Null);
+    }
     assert_eq!(server.requests().len(), 0);
 }
