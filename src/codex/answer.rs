@@ -3,7 +3,10 @@
 //! Codex does not check answers, so nothing of an answer is believed before it has been through here. Only form is
 //! put in order; no content is ever made up.
 
-use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Most faults named to the model at once: the first ones usually cause the rest.
@@ -75,15 +78,64 @@ fn parse_json(text: &str) -> Result<Value, Misfit> {
     if text.is_empty() {
         return Err(Misfit::one("the answer is empty"));
     }
-    let whole = match serde_json::from_str(text) {
+    let read = |text: &str| serde_json::from_str(text).and_then(|UniqueKeys| serde_json::from_str(text));
+    let whole = match read(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    let fenced = fenced_block(text).map(serde_json::from_str);
+    let fenced = fenced_block(text).map(read);
     match fenced {
         Some(Ok(value)) => Ok(value),
         Some(Err(error)) => Err(Misfit::one(format!("the answer is not JSON: {error}"))),
         None => Err(Misfit::one(format!("the answer is not JSON: {whole}"))),
+    }
+}
+
+/// JSON in which no object has a key twice: two readers would take two meanings out of it.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Walk;
+        impl<'de> Visitor<'de> for Walk {
+            type Value = UniqueKeys;
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("JSON")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+                let mut seen = HashSet::new();
+                while let Some((key, UniqueKeys)) = map.next_entry::<String, UniqueKeys>()? {
+                    if seen.contains(&key) {
+                        return Err(A::Error::custom(format!("the key {key:?} stands there twice")));
+                    }
+                    seen.insert(key);
+                }
+                Ok(UniqueKeys)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UniqueKeys, A::Error> {
+                while list.next_element::<UniqueKeys>()?.is_some() {}
+                Ok(UniqueKeys)
+            }
+            fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
+                Ok(UniqueKeys)
+            }
+        }
+        deserializer.deserialize_any(Walk)
     }
 }
 
@@ -222,6 +274,15 @@ mod tests {
         let misfit = parse::<Suggestion>(&text, &schema::proposals()).unwrap_err();
         assert_eq!(misfit.faults.len(), MAX_FAULTS + 1);
         assert!(misfit.to_string().chars().count() < 6000);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_no_answer() {
+        for (from, to) in [("{", "{\"verdict\":\"goal-met\","), ("\"severity\":", "\"severity\":\"low\",\"severity\":")]
+        {
+            let text = evaluation().to_string().replacen(from, to, 1);
+            assert!(read(&text).unwrap_err().to_string().contains("twice"), "{text}");
+        }
     }
 
     #[test]

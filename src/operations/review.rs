@@ -641,7 +641,8 @@ fn judge(text: &str, form: &serde_json::Value, kind: Kind) -> Result<Answer, Vec
         return Err(vec![format!("the answer has {} bytes; a verdict is a page", text.len())]);
     }
     let answer: Answer = codex::parse(text, form).map_err(|misfit| misfit.faults)?;
-    let faults = review::check(&answer, kind);
+    let mut faults = review::check(&answer, kind);
+    faults.extend(review::contradicted(text, answer.verdict));
     if faults.is_empty() { Ok(answer) } else { Err(faults) }
 }
 

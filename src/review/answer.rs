@@ -87,6 +87,30 @@ pub fn check(answer: &Answer, kind: Kind) -> Vec<String> {
     faults
 }
 
+/// Returns what stands beside the verdict in the answer's text and says something else; nothing the form knows, but
+/// a model that takes no form may write it.
+pub fn contradicted(text: &str, verdict: Decision) -> Option<String> {
+    let (open, close) = (text.find('{')?, text.rfind('}')?);
+    let inside = text.get(open..=close)?;
+    let beside: serde_json::Value = serde_json::from_str(inside).unwrap_or_default();
+    let approved = beside.get("approved").and_then(serde_json::Value::as_bool);
+    if approved.is_some_and(|approved| approved != (verdict == Decision::Go)) {
+        return Some("at /approved: it says something else than /verdict".to_owned());
+    }
+    // Words round the JSON may take back what it says.
+    let others: &[&str] = match verdict {
+        Decision::Go => &["NO-GO", "NOGO", "MODIFY"],
+        Decision::Modify => &["NO-GO", "NOGO"],
+        Decision::NoGo => &[],
+    };
+    let mut outside = [&text[..open], &text[close + 1..]]
+        .into_iter()
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '-').map(|word| word.trim_matches('-')));
+    outside
+        .find(|word| others.contains(word))
+        .map(|word| format!("at /verdict: the text round the JSON says {word}; answer with the JSON object alone"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +126,27 @@ mod tests {
             verdict,
             confidence: 0.8,
         }
+    }
+
+    #[test]
+    fn what_stands_beside_the_verdict_must_not_say_something_else() {
+        let go = r#"{"verdict":"GO","recommendation":"No NO-GO, no MODIFY."}"#;
+        for text in [
+            go.to_owned(),
+            format!("Here it is, a GO:\n```json\n{go}\n```\n"),
+            go.replace("{\"v", "{\"approved\":true,\"v"),
+        ] {
+            assert_eq!(contradicted(&text, Decision::Go), None, "{text}");
+        }
+        for text in [
+            format!("NO-GO. A GO would look like this:\n```json\n{go}\n```"),
+            format!("```json\n{go}\n```\nBut rather **MODIFY**."),
+            go.replace("{\"v", "{\"approved\":false,\"v"),
+        ] {
+            assert!(contradicted(&text, Decision::Go).is_some(), "{text}");
+        }
+        assert!(contradicted(&go.replace("{\"v", "{\"approved\":true,\"v"), Decision::NoGo).is_some());
+        assert_eq!(contradicted(&format!("No GO: {go}"), Decision::NoGo), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, Decision, Finding, check};
+pub use answer::{Answer, Decision, Finding, check, contradicted};
 pub use blind::blinded;
 pub use ledger::{Entry, Limits, Spent, Tally, refusal, tally};
 pub use naming::{slug, stamp};

@@ -105,6 +105,7 @@ fn every_fault_is_unavailable_with_its_cause_within_the_limit_and_never_go() {
         ("empty", Reply::empty(), "bad-answer", "30"),
         ("prose", Reply::message("GO! It is fine, approved."), "bad-answer", "30"),
         ("wrong schema", Reply::json(&json!({"verdict": "GO", "approved": true})), "bad-answer", "30"),
+        ("GO taken back", Reply::message(format!("NO-GO. A GO would be:\n```json\n{go}\n```")), "bad-answer", "30"),
         ("unknown verdict", Reply::message(go.replace("\"GO\"", "\"SURE\"")), "bad-answer", "30"),
         ("5 MB", Reply::message(go.replace("Cost", &"x".repeat(5 << 20))), "bad-answer", "30"),
     ];
