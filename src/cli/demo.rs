@@ -75,7 +75,7 @@ fn usable(found: PathBuf, session: &Session) -> anyhow::Result<PathBuf> {
     if environment.codex_bin.is_some() {
         return Ok(found);
     }
-    match locate::find(Some(found.as_os_str()), environment.path.as_deref(), &session.dir, &[], None) {
+    match locate::find(Some(found.as_os_str()), environment.path.as_deref(), &session.dir, &[], None, &mut ()) {
         Ok(_) => Ok(found),
         Err(error) => {
             eprintln!("The Codex on PATH cannot be used: {error:#}");

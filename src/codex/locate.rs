@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::process::{Capture, Captured, Exit, capture};
+use crate::process::{Capture, Captured, Control, Exit, capture_watched};
 
 /// The oldest Codex that knows every flag and event used here.
 pub const OLDEST: Version = Version { major: 0, minor: 169, patch: 0 };
@@ -65,13 +65,14 @@ pub struct Codex {
 /// Finds Codex: `named` (the value of `LOOP_CODEX_BIN`) if given, else `codex` on `path`.
 ///
 /// The native binary beside npm's launcher is preferred: it starts faster, and there is no Node process that could be
-/// killed without it. Every command ends at `until`. Returns an error that says what to do if there is none, it does not run, or it is too old.
+/// killed without it. Every command ends at `until`, and when `control` says so. Returns an error that says what to do if there is none, it does not run, or it is too old.
 pub fn find(
     named: Option<&OsStr>,
     path: Option<&OsStr>,
     cwd: &Path,
     env: &[(OsString, OsString)],
     until: Option<Instant>,
+    control: &mut dyn Control,
 ) -> anyhow::Result<Codex> {
     // An entry that is empty or relative would mean the repository's own folder: nothing there is run unasked.
     let folders = std::env::split_paths(path.unwrap_or_default()).filter(|folder| folder.is_absolute());
@@ -88,7 +89,7 @@ pub fn find(
         Some(native) => (native, Some(found)),
         None => (found, None),
     };
-    let captured = run(&program, cwd, &["--version"], &[], env, until)?;
+    let captured = run(&program, cwd, &["--version"], &[], env, until, control)?;
     let text = String::from_utf8_lossy(&captured.stdout).into_owned();
     let version = Version::find(&text)
         .filter(|_| captured.exit.success())
@@ -156,18 +157,21 @@ fn run(
     env_remove: &[&str],
     env: &[(OsString, OsString)],
     until: Option<Instant>,
+    control: &mut dyn Control,
 ) -> anyhow::Result<Captured> {
     let mut argv: Vec<OsString> = vec![program.into()];
     argv.extend(arguments.iter().map(OsString::from));
-    capture(&Capture {
+    let left = until.map_or(LIMIT, |until| LIMIT.min(until.saturating_duration_since(Instant::now())));
+    let command = Capture {
         argv,
         cwd: cwd.to_owned(),
         env: super::command::environment(env),
         env_remove: env_remove.iter().map(OsString::from).collect(),
-        limit: until.map_or(LIMIT, |until| LIMIT.min(until.saturating_duration_since(Instant::now()))),
+        // None at all would stand for the longest.
+        limit: left.max(Duration::from_millis(1)),
         ..Capture::default()
-    })
-    .with_context(|| format!("run {} {}", program.display(), arguments.join(" ")))
+    };
+    capture_watched(&command, control).with_context(|| format!("run {} {}", program.display(), arguments.join(" ")))
 }
 
 /// Says how a short command went wrong: its error lines, or how it ended.
@@ -391,8 +395,8 @@ impl Codex {
     /// Returns the models built into this Codex.
     ///
     /// Returns an error if it cannot say.
-    pub fn catalog(&self, cwd: &Path) -> anyhow::Result<Catalog> {
-        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[], &self.env, self.until)?;
+    pub fn catalog(&self, cwd: &Path, control: &mut dyn Control) -> anyhow::Result<Catalog> {
+        let captured = run(&self.program, cwd, &["debug", "models", "--bundled"], &[], &self.env, self.until, control)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's models: {}", said(&captured));
         Catalog::parse(&captured.stdout)
     }
@@ -401,14 +405,19 @@ impl Codex {
     /// profile would see them: those of plugins are not among them, as plugins are off in every call.
     ///
     /// Returns an error if the user's configuration cannot be read; no call would work then.
-    pub fn mcp_servers(&self, cwd: &Path, profile: Option<&str>) -> anyhow::Result<Vec<String>> {
+    pub fn mcp_servers(
+        &self,
+        cwd: &Path,
+        profile: Option<&str>,
+        control: &mut dyn Control,
+    ) -> anyhow::Result<Vec<String>> {
         let mut arguments: Vec<&str> = profile.map(|profile| vec!["-p", profile]).unwrap_or_default();
         let untrusted = super::command::untrusted(&projects(cwd));
         arguments.extend(untrusted.iter().flat_map(|projects| ["-c", projects]));
         // A server of a plugin has no entry in the configuration, and switching it off there would make one that
         // Codex refuses to load.
         arguments.extend(["--disable", "plugins", "mcp", "list", "--json"]);
-        let captured = run(&self.program, cwd, &arguments, &[], &self.env, self.until)?;
+        let captured = run(&self.program, cwd, &arguments, &[], &self.env, self.until, control)?;
         anyhow::ensure!(captured.exit.success(), "list Codex's MCP servers: {}", said(&captured));
         parse_mcp_servers(&captured.stdout)
     }
@@ -416,25 +425,32 @@ impl Codex {
     /// Asks Codex about its credentials, network and configuration.
     ///
     /// Returns an error if it says nothing readable.
-    pub fn doctor(&self, cwd: &Path) -> anyhow::Result<Doctor> {
+    pub fn doctor(&self, cwd: &Path, control: &mut dyn Control) -> anyhow::Result<Doctor> {
         // With that key set, Codex reports credentials that its calls then do not use.
         let untrusted = super::command::untrusted(&projects(cwd));
         let mut arguments: Vec<&str> = untrusted.iter().flat_map(|projects| ["-c", projects]).collect();
         arguments.extend(["doctor", "--json"]);
-        let captured = run(&self.program, cwd, &arguments, &["OPENAI_API_KEY"], &self.env, self.until)?;
+        let captured = run(&self.program, cwd, &arguments, &["OPENAI_API_KEY"], &self.env, self.until, control)?;
         Doctor::parse(&captured.stdout).with_context(|| said(&captured))
     }
 
     /// Tries to read a file inside the read-only sandbox that a call's commands run in.
     ///
     /// Returns an error if the probe itself cannot be laid out.
-    pub fn sandbox_probe(&self, cwd: &Path) -> anyhow::Result<SandboxProbe> {
+    pub fn sandbox_probe(&self, cwd: &Path, control: &mut dyn Control) -> anyhow::Result<SandboxProbe> {
         const MARKER: &str = "readable inside the sandbox\n";
         let mut file = tempfile::NamedTempFile::new().context("create a file to read")?;
         file.write_all(MARKER.as_bytes()).context("write a file to read")?;
         let path = file.path().to_str().context("the temporary folder's path is not UTF-8")?;
-        let captured =
-            run(&self.program, cwd, &["sandbox", "-P", ":read-only", "--", "cat", path], &[], &self.env, self.until)?;
+        let captured = run(
+            &self.program,
+            cwd,
+            &["sandbox", "-P", ":read-only", "--", "cat", path],
+            &[],
+            &self.env,
+            self.until,
+            control,
+        )?;
         let works = captured.exit.success() && captured.stdout == MARKER.as_bytes();
         Ok(SandboxProbe { works, detail: if works { String::new() } else { said(&captured) } })
     }
@@ -505,7 +521,7 @@ mod tests {
         script(&dir.path().join("bin/codex"), "echo codex-cli 0.200.1");
         script(&dir.path().join("own/mine"), "echo codex-cli 0.169.0");
         let path = dir.path().join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path(), &[], None)).unwrap();
+        let found = patiently(|| find(None, Some(path.as_os_str()), dir.path(), &[], None, &mut ())).unwrap();
         assert_eq!(
             found,
             Codex {
@@ -517,7 +533,8 @@ mod tests {
             }
         );
         let named = dir.path().join("own/mine");
-        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path(), &[], None)).unwrap();
+        let found = patiently(|| find(Some(named.as_os_str()), Some(path.as_os_str()), dir.path(), &[], None, &mut ()))
+            .unwrap();
         assert_eq!(found.program, named);
     }
 
@@ -536,7 +553,7 @@ mod tests {
         create_dir_all(root.join("bin")).unwrap();
         std::os::unix::fs::symlink("../node_modules/@openai/codex/bin/codex.js", root.join("bin/codex")).unwrap();
         let path = root.join("bin");
-        let found = patiently(|| find(None, Some(path.as_os_str()), &root, &[], None)).unwrap();
+        let found = patiently(|| find(None, Some(path.as_os_str()), &root, &[], None, &mut ())).unwrap();
         assert_eq!((found.program, found.launcher), (native, Some(path.join("codex"))));
     }
 
@@ -544,11 +561,11 @@ mod tests {
     fn every_way_of_having_no_codex_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let find_with = |name: &str| {
-            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path(), &[], None)).unwrap_err();
+            let error = patiently(|| find(Some(OsStr::new(name)), None, dir.path(), &[], None, &mut ())).unwrap_err();
             format!("{error:#}")
         };
         let empty = dir.path().as_os_str();
-        let missing = format!("{:#}", find(None, Some(empty), dir.path(), &[], None).unwrap_err());
+        let missing = format!("{:#}", find(None, Some(empty), dir.path(), &[], None, &mut ()).unwrap_err());
         assert!(missing.contains(INSTALL_HINT), "{missing}");
         assert!(find_with("./nowhere").contains("LOOP_CODEX_BIN"));
         script(&dir.path().join("old"), "echo codex-cli 0.168.9");
@@ -654,11 +671,11 @@ mod tests {
             Codex { program, launcher: None, version: OLDEST, env: Vec::new(), until: None }
         };
         let good = codex("shift 4; exec \"$@\"", "good");
-        assert!(patiently(|| good.sandbox_probe(dir.path())).unwrap().works);
+        assert!(patiently(|| good.sandbox_probe(dir.path(), &mut ())).unwrap().works);
         let empty = codex("exit 0", "empty");
-        assert!(!patiently(|| empty.sandbox_probe(dir.path())).unwrap().works);
+        assert!(!patiently(|| empty.sandbox_probe(dir.path(), &mut ())).unwrap().works);
         let broken = codex("echo bwrap: no permissions >&2; exit 1", "broken");
-        let probe = patiently(|| broken.sandbox_probe(dir.path())).unwrap();
+        let probe = patiently(|| broken.sandbox_probe(dir.path(), &mut ())).unwrap();
         assert_eq!(probe, SandboxProbe { works: false, detail: "bwrap: no permissions".to_owned() });
     }
 }

@@ -10,6 +10,7 @@ use crate::codex::locate::{self, Catalog};
 use crate::error::Failure;
 use crate::options::Options;
 use crate::plan::{CallKind, CodexSettings};
+use crate::process::Control;
 
 /// Who pays for the calls, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,36 +47,36 @@ pub struct CodexReport {
 ///
 /// Returns a preflight failure that says what to do if there is none, or it is too old.
 pub(super) fn examine(session: &Session, options: &Options) -> Result<CodexReport, Failure> {
-    examine_until(session, options, None)
+    examine_until(session, options, None, &mut ())
 }
 
-/// Examines it with no command of it running longer than `until`.
+/// Examines it with no command of it running longer than `until`, or on when `control` says stop.
 pub(super) fn examine_until(
     session: &Session,
     options: &Options,
     until: Option<Instant>,
+    control: &mut dyn Control,
 ) -> Result<CodexReport, Failure> {
     let environment = &session.environment;
     let named = environment.codex_bin.as_deref().map(std::path::Path::as_os_str);
-    let codex = locate::find(named, environment.path.as_deref(), &session.dir, &environment.codex_env, until).map_err(
-        |error| {
-            Failure::preflight(
-                "codex",
-                format!("{error:#}"),
-                format!("install Codex with `{}` and sign in with `codex login`", locate::INSTALL_HINT),
-            )
-        },
-    )?;
+    let path = environment.path.as_deref();
+    let codex = locate::find(named, path, &session.dir, &environment.codex_env, until, control).map_err(|error| {
+        Failure::preflight(
+            "codex",
+            format!("{error:#}"),
+            format!("install Codex with `{}` and sign in with `codex login`", locate::INSTALL_HINT),
+        )
+    })?;
     let failed = |error: anyhow::Error| {
         Failure::preflight("codex", format!("{error:#}"), "run `codex doctor` and correct what it names")
     };
     let mut warnings = Vec::new();
-    let catalog = codex.catalog(&session.dir).unwrap_or_else(|error| {
+    let catalog = codex.catalog(&session.dir, control).unwrap_or_else(|error| {
         warnings.push(format!("Codex does not list its models, so none can be checked: {error:#}"));
         Catalog::default()
     });
     let profile = options.profile.as_deref();
-    let servers = codex.mcp_servers(&session.dir, profile).map_err(failed)?;
+    let servers = codex.mcp_servers(&session.dir, profile, control).map_err(failed)?;
     for wanted in &options.codex_mcp {
         if !servers.contains(wanted) {
             return Err(Failure::usage(
@@ -85,7 +86,7 @@ pub(super) fn examine_until(
         }
     }
     let mcp_off = servers.into_iter().filter(|server| !options.codex_mcp.contains(server)).collect();
-    let doctor = codex.doctor(&session.dir).map_err(failed)?;
+    let doctor = codex.doctor(&session.dir, control).map_err(failed)?;
     let profile_provider = match (profile, doctor.home.as_ref().or(environment.codex_home.as_ref())) {
         (Some(profile), Some(home)) => locate::profile_provider(home, profile).map_err(failed)?,
         _ => None,
@@ -100,7 +101,7 @@ pub(super) fn examine_until(
         locate::Account::Nobody => Err("run `codex login`, or set CODEX_API_KEY".to_owned()),
         account => Ok(Account(account.to_string())),
     };
-    let probe = codex.sandbox_probe(&session.dir).map_err(failed)?;
+    let probe = codex.sandbox_probe(&session.dir, control).map_err(failed)?;
     if !probe.works {
         warnings.push(format!(
             "Codex's sandbox cannot run here ({}); prompts carry the relevant files instead",

@@ -251,7 +251,7 @@ impl<'a> Asker<'a> {
 
     /// Asks Codex, with the record before and after.
     fn ask(&mut self, watch: &mut dyn Watch) -> anyhow::Result<Review> {
-        let examined = self.examine()?;
+        let examined = self.examine(watch)?;
         let can_read = examined.as_ref().map_or(true, |codex| codex.can_read);
         let blind = if can_read { None } else { self.carry_files() };
         let prompt = self.question.render(can_read)?;
@@ -276,18 +276,25 @@ impl<'a> Asker<'a> {
     }
 
     /// Looks at Codex; the model and the effort are settled here. The inner error is why there is no review.
-    fn examine(&mut self) -> anyhow::Result<Result<CodexReport, (Cause, String)>> {
+    fn examine(&mut self, watch: &mut dyn Watch) -> anyhow::Result<Result<CodexReport, (Cause, String)>> {
         let files = config::files(&self.place.root, &self.session.environment)?;
         let typed = Options { model: self.review.model.clone(), ..Options::default() };
         // Whom a review talks to is the user's to say, unless the repository's file is trusted.
         let options = typed.or(files.user).or(if files.trusted { files.repository } else { Options::default() });
-        let codex = match codex_check::examine_until(&self.session, &options, self.started.checked_add(self.limit)) {
+        let until = self.started.checked_add(self.limit);
+        let watch = RefCell::new(watch);
+        let found = codex_check::examine_until(&self.session, &options, until, &mut Stopper(&watch));
+        let codex = match found {
             Ok(codex) => codex,
             Err(failure) if failure.name != "usage" && self.started.elapsed() >= self.limit => {
                 return Ok(Err((Cause::TimeOut, format!("{}; Codex said nothing of itself", self.too_late()))));
             }
             Err(failure) if failure.name == "usage" => return Err(failure.into()),
             Err(failure) => {
+            Err(failure) if failure.name != "usage" && watch.borrow_mut().stop() => {
+                let detail = format!("stopped before Codex was asked; {}", review_hint(FailureClass::Stopped));
+                return Ok(Err((Cause::Stopped, detail)));
+            }
                 let text = match &failure.hint {
                     Some(hint) => format!("{}; {hint}", failure.message),
                     None => failure.message.clone(),

@@ -46,6 +46,12 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Limit of a captured command that names none: far above any git command on a large repository.
 const DEFAULT_CAPTURE_LIMIT: Duration = Duration::from_secs(600);
 
+/// Between SIGTERM and SIGKILL for a captured command; it has nothing to save.
+const CAPTURE_GRACE: Duration = Duration::from_millis(500);
+
+/// Most bytes a captured command may write, a hundred times what Codex says of itself.
+const MAX_CAPTURE_BYTES: u64 = 64 << 20;
+
 /// How a process is to be run.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -166,6 +172,13 @@ pub trait Control {
     fn tick(&mut self) {}
 }
 
+/// Nobody stops it.
+impl Control for () {
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
 /// Runs a process to its end, or ends it: at its limit, when it floods, or when `control` says stop. Afterwards no
 /// descendant of it lives.
 ///
@@ -265,6 +278,30 @@ pub fn capture(capture: &Capture) -> anyhow::Result<Captured> {
         file.rewind().and_then(|()| file.read_to_end(bytes)).context("read a command's output")?;
     }
     Ok(captured)
+}
+
+/// Runs a short command that is not trusted to end, and returns its output: `control` ends it, and it does not outlive
+/// this program.
+///
+/// A non-zero exit is data. Returns an error if it cannot be started, or writes more than a short command does.
+pub fn capture_watched(capture: &Capture, control: &mut dyn Control) -> anyhow::Result<Captured> {
+    let folder = tempfile::tempdir().context("create a temporary folder")?;
+    let spec = Spec {
+        argv: capture.argv.clone(),
+        cwd: capture.cwd.clone(),
+        env: capture.env.clone(),
+        env_remove: capture.env_remove.clone(),
+        stdin: capture.stdin.clone(),
+        stdout: folder.path().join("stdout"),
+        stderr: folder.path().join("stderr"),
+        limit: if capture.limit.is_zero() { DEFAULT_CAPTURE_LIMIT } else { capture.limit },
+        grace: CAPTURE_GRACE,
+        first_signal: FirstSignal::Terminate,
+        max_output: MAX_CAPTURE_BYTES,
+    };
+    let exit = run(&spec, control)?.exit;
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    Ok(Captured { exit, stdout: read(&spec.stdout)?, stderr: read(&spec.stderr)? })
 }
 
 /// Starts a process that is to outlive this one: standard input closed, both outputs appended to `log`. Returns its id.
