@@ -36,6 +36,13 @@ pub enum ExitCode {
     Terminated = 143,
 }
 
+/// Returns the exit code of a command that a signal ended. The end of the terminal is an end like SIGTERM, and the
+/// interface knows no third one.
+pub fn signal_exit_code(signal: i32) -> u8 {
+    let signal = if signal == signal_hook::consts::SIGHUP { signal_hook::consts::SIGTERM } else { signal };
+    u8::try_from(signal).ok().and_then(|signal| signal.checked_add(128)).unwrap_or(ExitCode::Internal as u8)
+}
+
 /// An error with what to do about it.
 #[derive(Debug)]
 pub struct Failure {
@@ -144,4 +151,14 @@ pub fn describe(error: &anyhow::Error) -> (u8, ErrorDocument) {
         }
     };
     (exit, ErrorDocument { schema_version: crate::report::SCHEMA_VERSION, error: body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_terminal_is_an_end_like_sigterm() {
+        assert_eq!([2, 15, 1, -1, 1000].map(signal_exit_code), [130, 143, 143, 70, 70]);
+    }
 }

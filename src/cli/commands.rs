@@ -9,7 +9,7 @@ use super::arguments::{Command, Iterate, Preflight, Prune, ResultArgs, Resume, S
 use super::input::{read_stdin, read_task_file};
 use super::{demo, output, review, terminal};
 use crate::engine::TreeAnswer;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::operations::{self, Action, Goal, PlanReport, PlanRequest, Raise, Session};
 use crate::options::{self, Options};
 use crate::report::{self, LoopStatus, SCHEMA_VERSION, plan_text, result_text, status_text};
@@ -49,8 +49,7 @@ pub(super) fn run(command: Command, session: &Session, json: bool) -> anyhow::Re
         Command::Preflight(preflight) => run_preflight(&preflight, session, json),
         Command::Detect => run_detect(session, json),
         Command::Review(arguments) => review::run(&arguments, session, json),
-        Command::Mcp => crate::mcp::serve(session.clone())
-            .map(|signal| signal.map_or(0, |signal| 128 + u8::try_from(signal).unwrap_or(0))),
+        Command::Mcp => crate::mcp::serve(session.clone()).map(|signal| signal.map_or(0, error::signal_exit_code)),
         Command::Trust(trust) => run_trust(&trust, session, json),
         Command::Demo(arguments) => demo::run(&arguments, session, json),
         Command::Hook(_) | Command::Host(_) => Err(Failure::usage(

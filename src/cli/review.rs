@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::arguments::{Policy, Review, ReviewCommand, Switch};
 use super::input::read_stdin;
 use super::output;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::operations::{self, ReviewRequest, ReviewStats, Session, Watch};
 use crate::plan::Money;
 use crate::report;
@@ -119,7 +119,7 @@ fn ask(arguments: &Review, session: &Session, json: bool) -> anyhow::Result<u8> 
     let review = operations::review(session, &request, &mut terminal)?;
     print(&review, json, || review_text(&review));
     match stop.signal() {
-        Some(signal) if review.cause == Some(Cause::Stopped) => Ok(128 + u8::try_from(signal).unwrap_or(0)),
+        Some(signal) if review.cause == Some(Cause::Stopped) => Ok(error::signal_exit_code(signal)),
         _ => Ok(review.verdict.exit_code()),
     }
 }

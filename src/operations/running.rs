@@ -11,7 +11,7 @@ use super::planning::{self, PlanRequest};
 use super::{PlanReport, Session};
 use crate::engine::event::{Event, Started};
 use crate::engine::{State, StopReason, TreeAnswer};
-use crate::error::{ExitCode, Failure};
+use crate::error::{self, ExitCode, Failure};
 use crate::options::Options;
 use crate::plan::{Money, Plan};
 use crate::runtime::{Observer, Runtime};
@@ -36,9 +36,7 @@ impl Ended {
     /// Returns the exit code of the command that ran the loop.
     pub fn exit_code(&self) -> u8 {
         match (self.signal, &self.state.stop) {
-            // The end of the terminal is an end like SIGTERM, and the interface knows no third one.
-            (Some(signal_hook::consts::SIGHUP), _) => 128 + signal_hook::consts::SIGTERM as u8,
-            (Some(signal), _) if (1..=127).contains(&signal) => 128 + u8::try_from(signal).unwrap_or(0),
+            (Some(signal), _) if (1..=127).contains(&signal) => error::signal_exit_code(signal),
             (_, Some(stop)) => stop.reason.map_or(0, StopReason::exit_code),
             (_, None) => ExitCode::Internal as u8,
         }
