@@ -102,7 +102,8 @@ pub fn review(session: &Session, request: &ReviewRequest, watch: &mut dyn Watch)
     let started = Instant::now();
     let output = request.output.as_ref().map(|path| session.dir.join(path));
     if let Some(output) = &output {
-        files::remove_old_output(output)?;
+        let read = request.files.iter().chain(&request.agent_file).chain(&request.env_file);
+        files::remove_old_output(output, read.map(|path| session.dir.join(path)))?;
     }
     let mut asker = Asker::prepare(session, request, started)?;
     let mut review = if let Some(known) = asker.known()? { known } else { asker.ask(watch)? };
@@ -185,9 +186,13 @@ impl<'a> Asker<'a> {
             warnings.push(format!("what the files are like cannot be told: {error:#}"));
             None
         });
-        let model = request.model.clone().map(|name| if name == "spark" { "gpt-5.3-codex-spark".into() } else { name });
-        let effort = request.effort.clone().unwrap_or_else(|| DEFAULT_EFFORT.to_owned());
-        let key = key(&[question.kind.name(), &sent, model.as_deref().unwrap_or(""), &effort]);
+        // Hosts fill in what nobody said with an empty text.
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let model = said(&request.model).map(|name| if name == "spark" { "gpt-5.3-codex-spark".into() } else { name });
+        let effort = said(&request.effort).unwrap_or_else(|| DEFAULT_EFFORT.to_owned());
+        // The reviewer works in the folder: the same words in another one are another question.
+        let folder = place.repository.as_ref().map_or("", |repository| repository.prefix());
+        let key = key(&[question.kind.name(), &sent, model.as_deref().unwrap_or(""), &effort, folder]);
         let topic = topic(request, &question, &masker);
         let host_session = request.session.clone().or_else(|| environment.host_session.clone());
         let now = Timestamp::now();
@@ -308,7 +313,7 @@ impl<'a> Asker<'a> {
             && let Some(known) = codex.known_efforts(model.as_deref())
             && !known.contains(effort)
         {
-            if self.request.effort.is_some() {
+            if self.request.effort.as_ref().is_some_and(|effort| !effort.trim().is_empty()) {
                 return Err(Failure::usage(
                     format!("the model has no effort `{effort}`"),
                     format!("it has: {}", known.join(", ")),

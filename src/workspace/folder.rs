@@ -80,6 +80,8 @@ pub struct Workspace {
     /// The tree the index was last filled with, where known.
     loaded: Mutex<Option<String>>,
     owned: bool,
+    /// A path that is not looked at, besides those that never are.
+    left_out: Option<String>,
 }
 
 /// One line of what git sees in the folder.
@@ -111,7 +113,21 @@ impl Workspace {
 
     fn new(repository: &Repository, dir: &Path, owned: bool) -> Self {
         let index = repository.fresh_path("work-index");
-        Self { repository: repository.clone(), dir: dir.to_owned(), index, loaded: Mutex::new(None), owned }
+        Self {
+            repository: repository.clone(),
+            dir: dir.to_owned(),
+            index,
+            loaded: Mutex::new(None),
+            owned,
+            left_out: None,
+        }
+    }
+
+    /// Leaves one more path out, relative to the root: whatever stands there, it is as the index has it.
+    #[must_use]
+    pub fn leaving_out(mut self, path: Option<String>) -> Self {
+        self.left_out = path;
+        self
     }
 
     /// Returns the folder.
@@ -165,7 +181,8 @@ impl Workspace {
     fn look(&self) -> Result<Vec<Seen>> {
         self.refresh()?;
         let mut args = vec!["ls-files", "-z", "-t", "-m", "-d", "-o", "--exclude-standard", "--", "."];
-        let left_out = LEFT_OUT.map(|path| format!(":(top,exclude,literal){path}"));
+        let left_out = LEFT_OUT.into_iter().chain(self.left_out.as_deref());
+        let left_out: Vec<String> = left_out.map(|path| format!(":(top,exclude,literal){path}")).collect();
         args.extend(left_out.iter().map(String::as_str));
         let listing = self.git(&args, Vec::new())?;
         let mut seen: BTreeMap<Vec<u8>, ChangedKind> = BTreeMap::new();
@@ -473,7 +490,8 @@ impl Workspace {
             "--",
             ".",
         ];
-        let left_out = LEFT_OUT.map(|path| format!(":(top,exclude,literal){path}"));
+        let left_out = LEFT_OUT.into_iter().chain(self.left_out.as_deref());
+        let left_out: Vec<String> = left_out.map(|path| format!(":(top,exclude,literal){path}")).collect();
         args.extend(left_out.iter().map(String::as_str));
         let listing = self.repository.private(&self.dir, index.path(), &args, Vec::new())?;
         let mut dirty = DirtyPaths::default();

@@ -317,6 +317,46 @@ fn the_same_question_on_the_same_files_is_answered_from_the_record() {
 
 #[test]
 fn a_forged_record_in_the_repository_answers_nothing() {
+#[test]
+fn the_same_words_in_another_folder_are_another_question_and_a_log_in_the_project_makes_none() {
+    let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    repo.write("one/m.txt", "1\n").write("two/m.txt", "2\n");
+    environment.set("CODEX_REVIEW_LOG", repo.path().join("log.jsonl"));
+    for (folder, arguments, calls) in [
+        ("one", &["Is m.txt right?"][..], 1),
+        ("two", &["Is m.txt right?"], 2),
+        ("one", &["Is m.txt right?"], 2),
+        ("two", &["Is m.txt right?", "--diff"], 3),
+        ("two", &["Is m.txt right?", "--diff"], 3),
+    ] {
+        review(&environment, &repo.path().join(folder), arguments).expect_code(0);
+        assert_eq!(server.requests().len(), calls, "{folder} {arguments:?}");
+    }
+    assert!(!server.requests()[2].prompt.contains("log.jsonl"), "{}", server.requests()[2].prompt);
+    assert_eq!(repo.read("log.jsonl").lines().count(), 5);
+}
+
+#[test]
+fn a_review_that_is_ended_while_codex_is_looked_at_leaves_no_process() {
+    let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
+    let looked = environment.root().join("looked");
+    let script = format!("case \" $* \" in *' doctor '*) : > '{}'; sleep 1000;; esac", looked.display());
+    wrap(&mut environment, &script);
+    for (signal, code) in [(Signal::INT, Some(130)), (Signal::HUP, Some(143)), (Signal::KILL, None)] {
+        let mut running = environment.spawn_cloop(repo.path(), ["review", "--json", "Ship it?"], "");
+        running.wait_for("a look at Codex", LIMIT, |_| looked.exists());
+        fs::remove_file(&looked).unwrap();
+        running.signal(signal);
+        let run = running.finish(LIMIT);
+        assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
+        if code.is_some() {
+            assert_eq!(run.json()["cause"], "stopped", "{}", run.stdout);
+        }
+        environment.assert_no_processes();
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
     let (server, environment, repo) = setup(|_| Reply::json(&answer("NO-GO")));
     let first = review(&environment, repo.path(), &["Ship it?"]).expect_code(10).json();
     let path = repo.path().join(first["responseFile"].as_str().unwrap());
@@ -522,6 +562,10 @@ fn files_that_are_none_hold_nothing_up_and_an_output_replaces_only_a_file() {
     assert_eq!(server.requests().len(), 1);
 }
 
+    // What the question is made of is not removed to make room for the verdict.
+    for flag in ["--file", "--agent-file", "--env-file"] {
+        review(&environment, repo.path(), &[flag, "mine.txt", "-o", "./mine.txt", "Ship it?"]).expect_code(2);
+    }
 #[test]
 fn a_ledger_that_is_broken_forges_no_verdict_and_costs_no_crash() {
     let (server, environment, repo) = setup(|_| Reply::json(&answer("GO")));

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -76,6 +76,7 @@ impl Material {
                 )
                 .into());
             };
+            let turn = matches!(base, DiffBase::Tree(_));
             let (from, name) = match base {
                 DiffBase::Tree(tree) => (tree, "what the turn changed".to_owned()),
                 DiffBase::Commit(name) => {
@@ -86,7 +87,8 @@ impl Material {
                     (tree, format!("the difference from {name} to the work tree"))
                 }
             };
-            let to = Workspace::of_user(repository)?.snapshot()?;
+            // Both sides are to hold the same kinds of files; the beginning of a turn was taken with the log.
+            let to = if turn { Workspace::of_user(repository)?.snapshot()? } else { place.snapshot(repository)? };
             let diff = without_binaries(&String::from_utf8_lossy(&repository.diff(&from, &to)?));
             material.secrets.extend(env_lines(&diff));
             let mut shown = excerpt(&name, &diff);
@@ -165,8 +167,8 @@ fn without_binaries(diff: &str) -> String {
 /// Takes an older verdict away before a new one is asked for.
 ///
 /// Returns a usage error, and leaves everything as it is, where no verdict could be written: a folder, a device, a
-/// link, or a folder that takes no file.
-pub(super) fn remove_old_output(path: &Path) -> anyhow::Result<()> {
+/// link, a folder that takes no file, or a file that the question is made of.
+pub(super) fn remove_old_output(path: &Path, read: impl IntoIterator<Item = PathBuf>) -> anyhow::Result<()> {
     let refused = |why: String| {
         Failure::usage(
             format!("{} cannot take the verdict: {why}", path.display()),
@@ -175,7 +177,13 @@ pub(super) fn remove_old_output(path: &Path) -> anyhow::Result<()> {
     };
     let there = match path.symlink_metadata() {
         Ok(meta) if !meta.is_file() => return Err(refused("it is no regular file".into()).into()),
-        Ok(_) => true,
+        Ok(meta) => {
+            let same = |other: std::fs::Metadata| (other.dev(), other.ino()) == (meta.dev(), meta.ino());
+            if read.into_iter().any(|other| other.metadata().is_ok_and(same)) {
+                return Err(refused("the question is made of it, and it would be lost".into()).into());
+            }
+            true
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(refused(error.to_string()).into()),
     };

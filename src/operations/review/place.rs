@@ -37,6 +37,8 @@ pub(super) struct Place {
     state: PathBuf,
 }
 
+    /// The log of reviews, relative to the root, where it lies below it: it is none of what is reviewed.
+    log: Option<PathBuf>,
 impl Place {
     pub(super) fn find(session: &Session) -> anyhow::Result<Self> {
         let repository = Repository::discover(&session.dir).ok();
@@ -44,7 +46,12 @@ impl Place {
             Some(repository) => repository.root().to_owned(),
             None => session.dir.canonicalize().with_context(|| format!("open {}", session.dir.display()))?,
         };
-        Ok(Self { root, repository, state: session.environment.state.join("cloop").join("reviews") })
+        let log = session.environment.review_log.as_ref().and_then(|log| {
+            let log = session.dir.join(log);
+            let folder = log.parent()?.canonicalize().ok()?;
+            Some(folder.strip_prefix(&root).ok()?.join(log.file_name()?))
+        });
+        Ok(Self { root, repository, state: session.environment.state.join("cloop").join("reviews"), log })
     }
 
     pub(super) fn shown_root(&self) -> String {
@@ -58,11 +65,12 @@ impl Place {
     /// Returns a hash of what the files are like, or `None` where there are too many to tell.
     pub(super) fn tree_hash(&self) -> anyhow::Result<Option<String>> {
         if let Some(repository) = &self.repository {
-            return Workspace::of_user(repository)?.snapshot().map(Some);
+            return self.snapshot(repository).map(Some);
         }
         let mut hash = Sha256::new();
         let mut left = MAX_FILES;
-        if !add_folder(&self.root, &self.root, &mut hash, &mut left)? {
+        let log = self.log.as_ref().map(|log| self.root.join(log));
+        if !add_folder(&self.root, &self.root, log.as_deref(), &mut hash, &mut left)? {
             return Ok(None);
         }
         let hex = hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
@@ -71,6 +79,12 @@ impl Place {
 
     /// Returns the values of the `.env` files at the root: nothing of them belongs into a record.
     pub(super) fn env_file_values(&self) -> Vec<String> {
+    /// Stores what the work tree holds as a tree, and returns its id.
+    pub(super) fn snapshot(&self, repository: &Repository) -> anyhow::Result<String> {
+        let log = self.log.as_ref().and_then(|log| log.to_str()).map(str::to_owned);
+        Workspace::of_user(repository)?.leaving_out(log).snapshot()
+    }
+
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let named = entries.filter(|entry| {
             let name = entry.file_name();
@@ -145,7 +159,13 @@ impl Place {
 }
 
 /// Adds a folder's files by path, size and time. Returns false where there are too many.
-fn add_folder(root: &Path, dir: &Path, hash: &mut Sha256, left: &mut usize) -> anyhow::Result<bool> {
+fn add_folder(
+    root: &Path,
+    dir: &Path,
+    log: Option<&Path>,
+    hash: &mut Sha256,
+    left: &mut usize,
+) -> anyhow::Result<bool> {
     let mut entries: Vec<_> = std::fs::read_dir(dir)
         .and_then(Iterator::collect::<Result<_, _>>)
         .with_context(|| format!("read {}", dir.display()))?;
@@ -156,8 +176,11 @@ fn add_folder(root: &Path, dir: &Path, hash: &mut Sha256, left: &mut usize) -> a
         let Ok(meta) = entry.path().symlink_metadata() else { continue };
         if meta.is_dir() {
             if !name.starts_with('.')
+        if log.is_some_and(|log| entry.path() == log) {
+            continue;
+        }
                 && !SKIPPED.contains(&name.as_ref())
-                && !add_folder(root, &entry.path(), hash, left)?
+                && !add_folder(root, &entry.path(), log, hash, left)?
             {
                 return Ok(false);
             }
