@@ -106,7 +106,7 @@ pub fn review(session: &Session, request: &ReviewRequest, watch: &mut dyn Watch)
         files::remove_old_output(output, read.map(|path| session.dir.join(path)))?;
     }
     let mut asker = Asker::prepare(session, request, started)?;
-    let mut review = if let Some(known) = asker.known()? { known } else { asker.ask(watch)? };
+    let mut review = if let Some(known) = asker.known() { known } else { asker.ask(watch)? };
     if review.success
         && let Some(output) = &output
         && let Err(error) = write_atomic(output, review_text(&review).as_bytes())
@@ -227,8 +227,8 @@ impl<'a> Asker<'a> {
     }
 
     /// Returns the answer to the same question on the same files, where there is one.
-    fn known(&self) -> anyhow::Result<Option<Review>> {
-        let Some(tree) = self.review.tree_hash.as_deref().filter(|_| !self.request.fresh) else { return Ok(None) };
+    fn known(&self) -> Option<Review> {
+        let tree = self.review.tree_hash.as_deref().filter(|_| !self.request.fresh)?;
         let ledger = self.place.ledger();
         let root = self.place.shown_root();
         // One that cannot be read answers nothing; the record says why no review is held then.
@@ -243,15 +243,14 @@ impl<'a> Asker<'a> {
         // A record that somebody took away answers nothing any more.
         let found = found
             .filter(|review| review.response_file.as_ref().is_some_and(|file| self.place.root.join(file).is_file()));
-        let Some(mut review) = found else { return Ok(None) };
+        let mut review = found?;
         review.cached = true;
-        ledger.append(&Entry::Repeated {
-            at: Timestamp::now(),
-            id: review.id.clone(),
-            root,
-            session: self.host_session.clone(),
-        })?;
-        Ok(Some(review))
+        let entry =
+            Entry::Repeated { at: Timestamp::now(), id: review.id.clone(), root, session: self.host_session.clone() };
+        if let Err(error) = ledger.hold().and_then(|held| ledger.append(&held, &entry)) {
+            review.warnings.push(format!("that it was asked again is not recorded: {error:#}"));
+        }
+        Some(review)
     }
 
     /// Asks Codex, with the record before and after.
@@ -355,7 +354,7 @@ impl<'a> Asker<'a> {
     /// Takes a place in the record and in the budget. Returns the refusal where the budget is used up.
     fn begin(&mut self, prompt: &str, will_call: bool) -> anyhow::Result<Option<String>> {
         let ledger = self.place.ledger();
-        let _held = ledger.hold()?;
+        let held = ledger.hold()?;
         let (id, request_file, response_file) = self.place.reserve(&self.review.id)?;
         self.review.id.clone_from(&id);
         let mut refusal = None;
@@ -364,12 +363,15 @@ impl<'a> Asker<'a> {
             let whose = self.host_session.as_deref();
             match review::refusal(&entries, self.limits, whose, self.review.at, &TimeZone::system()) {
                 Err(text) => refusal = Some(text),
-                Ok(_) => ledger.append(&Entry::Begun {
-                    at: self.review.at,
-                    id,
-                    root: self.place.shown_root(),
-                    session: self.host_session.clone(),
-                })?,
+                Ok(_) => {
+                    let entry = Entry::Begun {
+                        at: self.review.at,
+                        id,
+                        root: self.place.shown_root(),
+                        session: self.host_session.clone(),
+                    };
+                    ledger.append(&held, &entry)?;
+                }
             }
         }
         let text = request_text(&self.review, &self.masker.text(prompt));
@@ -508,13 +510,14 @@ impl<'a> Asker<'a> {
         let Some(file) = &review.response_file else { return Ok(()) };
         write_atomic(&self.place.root.join(file), response_text(review).as_bytes())?;
         let ledger = self.place.ledger();
-        let _held = ledger.hold()?;
-        ledger.append(&Entry::Ended {
+        let held = ledger.hold()?;
+        let entry = Entry::Ended {
             key: self.key.clone(),
             root: self.place.shown_root(),
             session: self.host_session.clone(),
             review: Box::new(review.clone()),
-        })
+        };
+        ledger.append(&held, &entry)
     }
 
     /// Appends a line to the file that `CODEX_REVIEW_LOG` names.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,42 @@ fn spent(entries: &[Entry], session: Option<&str>, now: Timestamp, zone: &TimeZo
     spent
 }
 
+/// Most bytes of the ledger before its oldest lines go: at 50 reviews a day, months.
+pub const MAX_LEDGER_BYTES: u64 = 16 << 20;
+
+/// Bytes of its newest lines that stay then.
+const KEPT_BYTES: usize = 8 << 20;
+
+/// How long a review counts against its session's budget at least, whatever was written since.
+const COUNTED: SignedDuration = SignedDuration::from_hours(31 * 24);
+
+/// Returns the lines of a ledger that stay when it has become too long: the newest, read or not, and what budgets are
+/// counted from.
+pub fn kept(ledger: &[u8], now: Timestamp) -> Vec<u8> {
+    kept_within(ledger, now, KEPT_BYTES)
+}
+
+fn kept_within(ledger: &[u8], now: Timestamp, most: usize) -> Vec<u8> {
+    let mut left = Some(most);
+    let mut lines: Vec<&[u8]> = Vec::new();
+    for line in ledger.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty()) {
+        left = left.and_then(|left| left.checked_sub(line.len() + 1));
+        let counts = || match serde_json::from_slice(line) {
+            Ok(Entry::Begun { at, .. }) => now.duration_since(at) < COUNTED,
+            _ => false,
+        };
+        if left.is_some() || counts() {
+            lines.push(line);
+        }
+    }
+    let mut text = Vec::new();
+    for line in lines.into_iter().rev() {
+        text.extend(line);
+        text.push(b'\n');
+    }
+    text
+}
+
 /// Sums over some reviews.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +169,19 @@ mod tests {
 
     fn begun(at: &str, session: Option<&str>) -> Entry {
         Entry::Begun { at: at.parse().unwrap(), id: "x".into(), root: "/r".into(), session: session.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_long_ledger_loses_its_oldest_lines_but_none_that_a_budget_is_counted_from() {
+        let line = |entry: &Entry| serde_json::to_string(entry).unwrap() + "\n";
+        let old = line(&begun("2026-01-01T00:00:00Z", None));
+        let counted = line(&begun("2026-11-20T00:00:00Z", Some("s")));
+        let newest = "{\"type\":\"of a newer program\"}\n";
+        let ledger = format!("{old}\n{counted}\n{}\n{newest}", "x".repeat(300));
+        let now = "2026-11-21T00:00:00Z".parse().unwrap();
+        let kept = |most| String::from_utf8(kept_within(ledger.as_bytes(), now, most)).unwrap();
+        assert_eq!(kept(100), format!("{counted}{newest}"));
+        assert_eq!(kept(ledger.len()), ledger.replace("\n\n", "\n"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, Decision, Finding, check, contradicted};
 pub use blind::blinded;
-pub use ledger::{Entry, Limits, Spent, Tally, refusal, tally};
+pub use ledger::{Entry, Limits, MAX_LEDGER_BYTES, Spent, Tally, kept, refusal, tally};
 pub use naming::{slug, stamp};
 pub use policy::{DecisionKind, PolicyReport, PolicyRequest, Stakes, decide};
 pub use question::{ContextItem, Excerpt, MAX_QUESTION_CHARS, Question, excerpt, mentioned_paths, numbered};

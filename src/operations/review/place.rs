@@ -6,12 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::masking::env_pairs;
 use crate::operations::Session;
 use crate::process;
-use crate::review::Entry;
+use crate::review::{self, Entry, MAX_LEDGER_BYTES};
+use crate::store::write_atomic;
 use crate::workspace::{Repository, Workspace};
 
 /// The audit trail, below the root.
@@ -35,10 +37,10 @@ pub(super) struct Place {
     pub(super) root: PathBuf,
     pub(super) repository: Option<Repository>,
     state: PathBuf,
-}
-
     /// The log of reviews, relative to the root, where it lies below it: it is none of what is reviewed.
     log: Option<PathBuf>,
+}
+
 impl Place {
     pub(super) fn find(session: &Session) -> anyhow::Result<Self> {
         let repository = Repository::discover(&session.dir).ok();
@@ -77,14 +79,14 @@ impl Place {
         Ok(Some(format!("files:{hex}")))
     }
 
-    /// Returns the values of the `.env` files at the root: nothing of them belongs into a record.
-    pub(super) fn env_file_values(&self) -> Vec<String> {
     /// Stores what the work tree holds as a tree, and returns its id.
     pub(super) fn snapshot(&self, repository: &Repository) -> anyhow::Result<String> {
         let log = self.log.as_ref().and_then(|log| log.to_str()).map(str::to_owned);
         Workspace::of_user(repository)?.leaving_out(log).snapshot()
     }
 
+    /// Returns the values of the `.env` files at the root: nothing of them belongs into a record.
+    pub(super) fn env_file_values(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let named = entries.filter(|entry| {
             let name = entry.file_name();
@@ -174,11 +176,11 @@ fn add_folder(
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let Ok(meta) = entry.path().symlink_metadata() else { continue };
-        if meta.is_dir() {
-            if !name.starts_with('.')
         if log.is_some_and(|log| entry.path() == log) {
             continue;
         }
+        if meta.is_dir() {
+            if !name.starts_with('.')
                 && !SKIPPED.contains(&name.as_ref())
                 && !add_folder(root, &entry.path(), log, hash, left)?
             {
@@ -247,9 +249,14 @@ impl Ledger {
         }
     }
 
-    pub(super) fn append(&self, entry: &Entry) -> anyhow::Result<()> {
+    /// Appends an entry. `_held` is what [`Ledger::hold`] returned.
+    pub(super) fn append(&self, _held: &File, entry: &Entry) -> anyhow::Result<()> {
         create_private(&self.folder)?;
         let path = self.path();
+        if path.metadata().is_ok_and(|meta| meta.len() > MAX_LEDGER_BYTES) {
+            let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            write_atomic(&path, &review::kept(&bytes, Timestamp::now()))?;
+        }
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
             // A torn line before this one must not take it along.
