@@ -16,6 +16,9 @@ pub const MASK: &str = "[masked]";
 /// Shortest literal that is masked wherever it stands; shorter ones are parts of ordinary words.
 const MIN_LITERAL_CHARS: usize = 6;
 
+/// Length, in bytes, from which small letters alone are a passphrase rather than a word.
+const MIN_PHRASE: usize = 16;
+
 /// Most literals kept: a `.env` file has dozens of lines.
 const MAX_LITERALS: usize = 500;
 
@@ -179,7 +182,7 @@ pub fn is_secret_variable(name: &str, value: &str) -> bool {
 
 /// Says whether a value is so common that masking it would garble ordinary text.
 fn is_plain(value: &str) -> bool {
-    let word = value.chars().all(|c| c.is_ascii_lowercase());
+    let word = value.len() < MIN_PHRASE && value.chars().all(|c| c.is_ascii_lowercase());
     word || value.parse::<f64>().is_ok() || matches!(value, "localhost" | "127.0.0.1" | "0.0.0.0" | "production")
 }
 
@@ -299,6 +302,8 @@ mod tests {
 
     #[test]
     fn literals_are_masked_wherever_they_stand_unless_they_are_common_words() {
+        let phrase = Masker::new(["correcthorsebattery".to_owned()]);
+        assert_eq!(phrase.text("it is correcthorsebattery"), "it is [masked]");
         let masker = Masker::new(["Zq7-rare-value", "production", "abc", "8080.000"].map(str::to_owned));
         assert_eq!(masker.text("x=Zq7-rare-value in production abc 8080.000"), "x=[masked] in production abc 8080.000");
     }

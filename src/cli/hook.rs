@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Arguments, Command};
 use crate::operations::{News, Told, TurnVerdict};
-use crate::review::{Review, Verdict, review_text};
+use crate::review::{Review, Verdict, harmless, review_text};
 
 /// Name of the plugin, and so the first part of its commands' names.
 pub(super) const PLUGIN: &str = "cloop";
@@ -338,7 +338,7 @@ fn outcome(review: &Review) -> String {
 
 fn gate_line(outcome: &str, review: &Review) -> String {
     let record = review.response_file.as_ref().map(|file| format!(" Record: {file}.")).unwrap_or_default();
-    let outcome = cut(outcome.trim(), MAX_CONTEXT);
+    let outcome = cut(harmless(outcome).trim(), MAX_CONTEXT);
     let end = if outcome.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("CodexLoop review gate: {outcome}{end}{record} {OFF}")
 }

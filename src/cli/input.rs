@@ -19,7 +19,8 @@ pub(super) fn read_stdin(what: &str) -> anyhow::Result<String> {
 
 fn text_of(bytes: Vec<u8>, what: &str) -> anyhow::Result<String> {
     if bytes.len() as u64 > MAX_INPUT {
-        return Err(Failure::usage(format!("{what} is larger than 4 MiB"), "give a shorter goal").into());
+        let hint = "give a shorter text, and name files in it instead of pasting them";
+        return Err(Failure::usage(format!("{what} is larger than 4 MiB"), hint).into());
     }
     String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{what} is not UTF-8"), "save it as UTF-8 text").into())
 }

@@ -82,7 +82,7 @@ fn ask(arguments: &Review, session: &Session, json: bool) -> anyhow::Result<u8> 
     if let Some(name) = arguments.words.first().filter(|word| COMMANDS.contains(&word.as_str())) {
         return Err(Failure::usage(
             format!("`{name}` behind a flag could be a prompt"),
-            format!("write flags last: `loop-companion review {name} --json`"),
+            format!("write flags last (`loop-companion review {name} --json`); a question goes between quotes"),
         )
         .into());
     }
@@ -132,7 +132,7 @@ fn list(session: &Session, json: bool) -> anyhow::Result<u8> {
         }
         let rows = list.reviews.iter().map(|row| {
             let cause = row.cause.map(|cause| format!(" ({})", cause.name())).unwrap_or_default();
-            format!("{:<11} {:<14} {}{cause}\n", row.verdict.name(), row.kind.name(), row.id)
+            format!("{:<11} {:<14} {}{cause}\n", row.verdict.name(), row.kind.shown(), row.id)
         });
         rows.collect()
     });

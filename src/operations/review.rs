@@ -21,7 +21,7 @@ use crate::codex::call::EVENTS_FILE;
 use crate::codex::prompt::{Prompt, RepairAnswer};
 use crate::codex::{self, Access, CallRequest, FailureClass, Outcome, Usage, schema};
 use crate::config;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::masking::{Masker, env_pairs};
 use crate::options::{Options, Span};
 use crate::process::Control;
@@ -198,7 +198,7 @@ impl<'a> Asker<'a> {
         let now = Timestamp::now();
         let review = Review {
             schema_version: SCHEMA_VERSION,
-            id: format!("{}_{}", review::stamp(now), slug(&topic, question.kind.name())),
+            id: format!("{}_{}", review::stamp(now), slug(&topic, question.kind.shown())),
             kind: question.kind,
             topic,
             success: false,
@@ -260,10 +260,11 @@ impl<'a> Asker<'a> {
         let blind = if can_read { None } else { self.carry_files() };
         let prompt = self.question.render(can_read)?;
         match self.begin(&prompt, examined.is_ok() && blind.is_none()) {
-            Err(error) => self.review.unavailable(
-                Cause::Record,
-                format!("{error:#}; a review that leaves no record is not held: make the folder writable"),
-            ),
+            Err(error) => {
+                let hint = if error::is_disk_full(&error) { "make space" } else { "make the folder writable" };
+                let detail = format!("{error:#}; a review that leaves no record is not held: {hint}");
+                self.review.unavailable(Cause::Record, detail);
+            }
             Ok(Some(refusal)) => self.review.unavailable(Cause::Budget, refusal),
             Ok(None) => match (examined, blind) {
                 (Err((cause, detail)), _) => self.review.unavailable(cause, detail),
@@ -290,15 +291,15 @@ impl<'a> Asker<'a> {
         let found = codex_check::examine_until(&self.session, &options, until, &mut Stopper(&watch));
         let codex = match found {
             Ok(codex) => codex,
+            Err(failure) if failure.name != "usage" && watch.borrow_mut().stop() => {
+                let detail = format!("stopped before Codex was asked; {}", review_hint(FailureClass::Stopped));
+                return Ok(Err((Cause::Stopped, detail)));
+            }
             Err(failure) if failure.name != "usage" && self.started.elapsed() >= self.limit => {
                 return Ok(Err((Cause::TimeOut, format!("{}; Codex said nothing of itself", self.too_late()))));
             }
             Err(failure) if failure.name == "usage" => return Err(failure.into()),
             Err(failure) => {
-            Err(failure) if failure.name != "usage" && watch.borrow_mut().stop() => {
-                let detail = format!("stopped before Codex was asked; {}", review_hint(FailureClass::Stopped));
-                return Ok(Err((Cause::Stopped, detail)));
-            }
                 let text = match &failure.hint {
                     Some(hint) => format!("{}; {hint}", failure.message),
                     None => failure.message.clone(),
@@ -357,6 +358,14 @@ impl<'a> Asker<'a> {
         let held = ledger.hold()?;
         let (id, request_file, response_file) = self.place.reserve(&self.review.id)?;
         self.review.id.clone_from(&id);
+        let text = self.masker.text(&request_text(&self.review, prompt));
+        let path = self.place.root.join(&request_file);
+        if let Err(error) = write_atomic(&path, text.as_bytes()) {
+            // The name was taken with an empty file, which is no record.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        self.review.request_file = Some(request_file);
         let mut refusal = None;
         if will_call {
             let entries = ledger.read()?;
@@ -374,9 +383,6 @@ impl<'a> Asker<'a> {
                 }
             }
         }
-        let text = request_text(&self.review, &self.masker.text(prompt));
-        write_atomic(&self.place.root.join(&request_file), text.as_bytes())?;
-        self.review.request_file = Some(request_file);
         self.review.response_file = Some(response_file);
         Ok(refusal)
     }
@@ -428,7 +434,7 @@ impl<'a> Asker<'a> {
                 Outcome::Failure(failure) => {
                     let detail = match failure.class {
                         FailureClass::TimedOut => self.too_late(),
-                        _ => format!("{}; {}", failure.message, review_hint(failure.class)),
+                        class => format!("{}; {}", failure.message.trim_end_matches('.'), review_hint(class)),
                     };
                     self.review.unavailable(failure.class.into(), detail);
                     return Ok(());
@@ -634,7 +640,7 @@ fn topic(request: &ReviewRequest, question: &Question, masker: &Masker) -> Strin
         let words: Vec<&str> = line.split_whitespace().take(6).collect();
         Some(words.join(" ").chars().take(60).collect::<String>())
     });
-    first.unwrap_or_else(|| question.kind.name().to_owned()).replace(crate::masking::MASK, "masked")
+    first.unwrap_or_else(|| question.kind.shown().to_owned()).replace(crate::masking::MASK, "masked")
 }
 
 fn key(parts: &[&str]) -> String {

@@ -20,7 +20,7 @@ pub use ledger::{Entry, Limits, MAX_LEDGER_BYTES, Spent, Tally, kept, refusal, t
 pub use naming::{slug, stamp};
 pub use policy::{DecisionKind, PolicyReport, PolicyRequest, Stakes, decide};
 pub use question::{ContextItem, Excerpt, MAX_QUESTION_CHARS, Question, excerpt, mentioned_paths, numbered};
-pub use text::{request_text, response_text, review_text};
+pub use text::{harmless, request_text, response_text, review_text};
 
 use crate::codex::{FailureClass, Usage};
 
@@ -86,6 +86,11 @@ impl Kind {
             Self::Contract => "contract",
             Self::Free => "free",
         }
+    }
+
+    /// Returns the name as people read it: a prompt without a type is no kind of review.
+    pub fn shown(self) -> &'static str {
+        if self == Self::Free { "prompt" } else { self.name() }
     }
 
     /// Says whether the review is of files, so that one that reads none reviews nothing.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Review, Verdict};
+use super::{Kind, Review, Verdict};
 use crate::report;
 
 /// Returns the review for a reader, as Markdown.
@@ -44,7 +44,10 @@ pub fn review_text(review: &Review) -> String {
     list(&mut text, "Findings", &findings, false);
     list(&mut text, "Risks", &review.risks, false);
     list(&mut text, "Notes", &review.warnings, false);
-    let mut facts = vec![format!("{} review", review.kind.name())];
+    let mut facts = vec![match review.kind {
+        Kind::Free => "prompt, sent as it is".to_owned(),
+        kind => format!("{} review", kind.name()),
+    }];
     if let Some(confidence) = review.confidence {
         facts.push(format!("confidence {:.0} %", confidence * 100.0));
     }
@@ -63,18 +66,23 @@ pub fn review_text(review: &Review) -> String {
     if let Some(file) = &review.response_file {
         let _ = writeln!(text, "Record: `{file}`");
     }
-    // A model's escape sequences belong on no terminal.
-    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
-    text
+    harmless(&text)
 }
 
-/// Returns the record that is written before the call. The question is masked already.
+/// Returns a text that steers no terminal: a model's escape sequences belong on none, and neither do characters that
+/// turn the direction round and show other words than there are.
+pub fn harmless(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| (!c.is_control() || matches!(c, '\n' | '\t')) && !turns(*c)).collect()
+}
+
+/// Returns the record that is written before the call.
 pub fn request_text(review: &Review, question: &str) -> String {
     format!(
         "# Review request {}\n\n- Kind: {}\n- Topic: {}\n- Asked: {}\n- Model: {}\n- Effort: {}\n- Tree: {}\n\nWhat \
          was sent, secrets masked, follows below the line.\n\n---\n\n{question}\n",
         review.id,
-        review.kind.name(),
+        if review.kind == Kind::Free { "prompt, sent as it is" } else { review.kind.name() },
         review.topic,
         review.at,
         review.model.as_deref().unwrap_or("Codex's default"),
@@ -95,7 +103,7 @@ pub fn response_text(review: &Review) -> String {
 mod tests {
     use super::*;
     use crate::answers::Severity;
-    use crate::review::{Cause, Finding, Kind};
+    use crate::review::{Cause, Finding};
 
     fn review() -> Review {
         Review {
@@ -159,6 +167,24 @@ mod tests {
         gate review · confidence 75 % · Codex's default model · effort high · 12 s · 950 tokens
         Record: `reviews/autonomous/x_codex_response.md`
         ");
+    }
+
+    #[test]
+    fn nothing_in_a_text_steers_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}c\r\n\td\u{202e}OG\u{2066}"), "a[2Jbc\n\tdOG");
+        // Right-to-left text and joined emoji stay.
+        assert_eq!(harmless("שלום \u{200f}x 👩\u{200d}🚀"), "שלום \u{200f}x 👩\u{200d}🚀");
+    }
+
+    #[test]
+    fn a_prompt_without_a_type_is_called_what_it_is() {
+        let review = Review { kind: Kind::Free, ..review() };
+        let text = review_text(&review) + &request_text(&review, "Ship it?");
+        assert!(
+            text.contains("\nprompt, sent as it is · ") && text.contains("- Kind: prompt, sent as it is\n"),
+            "{text}"
+        );
+        assert!(!text.contains("free"), "{text}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn answer(verdict: &str) -> Value {
     json!({
         "unread": [], "risks": [], "conditions": ["Keep the first line"], "priorities": [],
         "findings": [{"severity": "high", "file": "a.txt", "line": 1, "message": "The first line is gone."}],
-        "recommendation": "Put it back.", "verdict": verdict, "confidence": 0.9,
+        "recommendation": "Put it\u{1b} back.", "verdict": verdict, "confidence": 0.9,
     })
 }
 

@@ -238,7 +238,9 @@ fn no_stored_file_and_no_output_holds_a_secret_of_prompt_difference_or_answer() 
     let (log, output) = (environment.root().join("log.jsonl"), environment.root().join("out.md"));
     environment.set("CODEX_REVIEW_LOG", &log);
     let prompt = format!("Is this right?\n{all}\n");
-    let arguments = ["review", "--diff", "--type", "code", "--file", "config.txt", "-o", output.to_str().unwrap(), "-"];
+    let arguments = ["review", "--diff", "--type", "code", "--file", "config.txt", "-o", output.to_str().unwrap()];
+    // A key that was pasted behind the wrong flag.
+    let arguments = arguments.iter().chain(&["--model", "sk-proj-Zx8Qw2Er5Ty7Ui9Op1As3", "-"]);
     let run = environment.spawn_cloop(repo.path(), arguments, &prompt).finish(LIMIT).expect_code(11);
     let texts: Vec<&str> = secrets().iter().map(|(secret, _)| *secret).collect();
     for text in texts.iter().copied() {
@@ -316,8 +318,6 @@ fn the_same_question_on_the_same_files_is_answered_from_the_record() {
 }
 
 #[test]
-fn a_forged_record_in_the_repository_answers_nothing() {
-#[test]
 fn the_same_words_in_another_folder_are_another_question_and_a_log_in_the_project_makes_none() {
     let (server, mut environment, repo) = setup(|_| Reply::json(&answer("GO")));
     repo.write("one/m.txt", "1\n").write("two/m.txt", "2\n");
@@ -357,6 +357,8 @@ fn a_review_that_is_ended_while_codex_is_looked_at_leaves_no_process() {
     assert_eq!(server.requests().len(), 0);
 }
 
+#[test]
+fn a_forged_record_in_the_repository_answers_nothing() {
     let (server, environment, repo) = setup(|_| Reply::json(&answer("NO-GO")));
     let first = review(&environment, repo.path(), &["Ship it?"]).expect_code(10).json();
     let path = repo.path().join(first["responseFile"].as_str().unwrap());
@@ -492,6 +494,15 @@ fn context_files_agents_and_variables_reach_codex_and_the_limit_is_read_from_the
         let error = review(&environment, repo.path(), bad).expect_code(2).json();
         assert_eq!(error["error"]["code"], "usage", "{bad:?}: {error}");
     }
+    // A question that is taken for a base, a flag without its value, and a value that is none of those there are.
+    for (bad, part) in [
+        (&["--diff", "Is it right?"][..], "before --diff"),
+        (&["policy", "--type", "gate"], "--confidence"),
+        (&["--type", "gates", "x"], "second-opinion"),
+    ] {
+        let error = environment.cloop(repo.path(), ["review"].iter().chain(bad).chain(&["--json"])).expect_code(2);
+        assert!(error.json()["error"].to_string().contains(part), "{bad:?}: {}", error.stdout);
+    }
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -551,6 +562,10 @@ fn files_that_are_none_hold_nothing_up_and_an_output_replaces_only_a_file() {
         let error = run.expect_code(2).json();
         assert_eq!(error["error"]["code"], "usage", "{arguments:?}: {error}");
     }
+    // What the question is made of is not removed to make room for the verdict.
+    for flag in ["--file", "--agent-file", "--env-file"] {
+        review(&environment, repo.path(), &[flag, "mine.txt", "-o", "./mine.txt", "Ship it?"]).expect_code(2);
+    }
     assert_eq!((server.requests().len(), repo.read("link.md")), (0, "mine\n".to_owned()));
     environment.set("CODEX_REVIEW_LOG", pipe);
     let review = review(&environment, repo.path(), &["--agent-file", "endless", "Ship it?"]).expect_code(0).json();
@@ -562,10 +577,6 @@ fn files_that_are_none_hold_nothing_up_and_an_output_replaces_only_a_file() {
     assert_eq!(server.requests().len(), 1);
 }
 
-    // What the question is made of is not removed to make room for the verdict.
-    for flag in ["--file", "--agent-file", "--env-file"] {
-        review(&environment, repo.path(), &[flag, "mine.txt", "-o", "./mine.txt", "Ship it?"]).expect_code(2);
-    }
 #[test]
 fn a_ledger_that_is_broken_forges_no_verdict_and_costs_no_crash() {
     let (server, environment, repo) = setup(|_| Reply::json(&answer("GO")));

@@ -82,7 +82,10 @@ impl Material {
                 DiffBase::Commit(name) => {
                     let tree =
                         repository.resolve(&name).and_then(|commit| repository.tree_of(&commit)).map_err(|_| {
-                            Failure::usage(format!("{name} is no commit here"), "name a branch, a tag or a commit")
+                            Failure::usage(
+                                format!("{name} is no commit here"),
+                                "name a branch, a tag or a commit; a question goes before --diff, or behind `--`",
+                            )
                         })?;
                     (tree, format!("the difference from {name} to the work tree"))
                 }
@@ -104,7 +107,8 @@ impl Material {
 /// Returns a file of the project that a prompt names, or `None` where it is none.
 pub(super) fn readable(dir: &Path, root: &Path, path: &str) -> Option<Excerpt> {
     let full = dir.join(path).canonicalize().ok()?;
-    if !full.starts_with(root) || !full.is_file() {
+    // To name a file of secrets is not to ask for it to be sent.
+    if !full.starts_with(root) || !full.is_file() || is_env_file(&full) {
         return None;
     }
     let text = text_of(&full).ok()?;
@@ -136,7 +140,7 @@ fn env_lines(diff: &str) -> Vec<String> {
     let mut values = Vec::new();
     for line in diff.lines() {
         if let Some(names) = line.strip_prefix("diff --git ") {
-            inside = names.split(' ').any(|name| is_env_file(Path::new(name)));
+            inside = names.split(' ').any(|name| is_env_file(Path::new(name.trim_matches('"'))));
         } else if inside {
             let line = line.trim_start_matches(['+', '-', ' ']);
             values.extend(env_pairs(line).into_iter().map(|(_, value)| value));
@@ -213,6 +217,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_that_a_prompt_names_is_read_inside_the_project_alone_and_no_file_of_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("project");
+        std::fs::create_dir(&root).unwrap();
+        for (path, text) in [("project/a.txt", "one"), ("project/.env", "KEY=value"), ("outside.txt", "two")] {
+            std::fs::write(folder.path().join(path), text).unwrap();
+        }
+        std::os::unix::fs::symlink("../outside.txt", root.join("link.txt")).unwrap();
+        std::os::unix::fs::symlink(".env", root.join("settings.txt")).unwrap();
+        assert!(readable(&root, &root, "a.txt").is_some());
+        for path in [".env", "settings.txt", "link.txt", "../outside.txt", "nowhere"] {
+            assert!(readable(&root, &root, path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
     fn binary_contents_are_left_out_of_a_difference() {
         let diff = "diff --git a/x b/x\nindex 1..2\nGIT binary patch\nliteral 3\nabc\n\ndiff --git a/y b/y\n+text\n";
         let expected = "diff --git a/x b/x\nindex 1..2\n(binary file)\ndiff --git a/y b/y\n+text\n";
@@ -224,5 +244,8 @@ mod tests {
         let diff =
             "diff --git a/.env b/.env\n@@ -1 +1 @@\n-STRIPE=old-value\n+STRIPE=new-value\ndiff --git a/x b/x\n+A=b\n";
         assert_eq!(env_lines(diff), ["old-value", "new-value"]);
+        // As git writes a path that is not ASCII.
+        let quoted = "diff --git \"a/\\303\\274/.env\" \"b/\\303\\274/.env\"\n+STRIPE=new-value\n";
+        assert_eq!(env_lines(quoted), ["new-value"]);
     }
 }
