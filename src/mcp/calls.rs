@@ -1,11 +1,13 @@
 //! What each tool does: arguments in, an operation, its answer out.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,8 +16,9 @@ use super::Caller;
 use super::tools::{
     Changed, IterateArguments, LoopAnswer, MethodologyArguments, NoArguments, OpinionArguments, PlanArguments,
     PolicyArguments, PriorityArguments, ResultArguments, ResumeArguments, ReviewArguments, StartArguments,
-    StopArguments, WaitArguments,
+    StopArguments, WaitArguments, schema,
 };
+use super::words::of_tools;
 use crate::engine::TreeAnswer;
 use crate::error::{self, Failure};
 use crate::masking;
@@ -29,6 +32,9 @@ use crate::review::{DecisionKind, Kind, PolicyRequest, Verdict, review_text};
 /// Longest `loop_wait` where nothing else is said: below the limit hosts give a tool.
 const DEFAULT_WAIT_S: u64 = 240;
 
+/// Most places of arguments that are named in one error.
+const MAX_PLACES: usize = 5;
+
 /// Returns an error as a model can act on it.
 pub(super) fn failed(error: &anyhow::Error) -> CallToolResult {
     let (_, document) = error::describe(error);
@@ -37,7 +43,7 @@ pub(super) fn failed(error: &anyhow::Error) -> CallToolResult {
         text.push_str("\nWhat to do: ");
         text.push_str(hint);
     }
-    CallToolResult::error(vec![ContentBlock::text(masking::shown().text(&text))])
+    CallToolResult::error(vec![ContentBlock::text(masking::shown().text(&of_tools(&text)))])
 }
 
 /// Returns an answer for readers and programs, secrets masked.
@@ -50,10 +56,27 @@ fn answered(document: &impl Serialize, text: &str) -> anyhow::Result<CallToolRes
     Ok(result)
 }
 
-fn parse<T: DeserializeOwned>(arguments: JsonObject) -> anyhow::Result<T> {
-    serde_json::from_value(Value::Object(arguments)).map_err(|error| {
-        Failure::usage(format!("the arguments do not fit: {error}"), "see the tool's input schema").into()
+/// Returns the arguments, or a usage error that says which of them does not fit.
+fn parse<T: DeserializeOwned + JsonSchema>(arguments: JsonObject) -> anyhow::Result<T> {
+    let arguments = Value::Object(arguments);
+    serde_json::from_value(arguments.clone()).map_err(|error| {
+        // The parser knows what is wrong, the schema where.
+        let validator = jsonschema::validator_for(&Value::Object(schema::<T>()));
+        let places: BTreeSet<String> = validator
+            .iter()
+            .flat_map(|validator| validator.iter_errors(&arguments))
+            .map(|fault| fault.instance_path().to_string().trim_start_matches('/').to_owned())
+            .filter(|place| !place.is_empty())
+            .collect();
+        let places: Vec<String> = places.into_iter().take(MAX_PLACES).collect();
+        let at = if places.is_empty() { String::new() } else { format!(" (at {})", places.join(", ")) };
+        Failure::usage(format!("the arguments do not fit: {error}{at}"), "see the tool's input schema").into()
     })
+}
+
+/// Returns a text that says something: hosts fill in what their model left out with an empty one.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 /// Runs one call on its own thread.
@@ -66,15 +89,20 @@ pub(super) fn run(
     match name {
         "codex_review" => {
             let arguments: ReviewArguments = parse(arguments)?;
-            let output = arguments.output_file.map(|path| safe_output(session, &path)).transpose()?;
+            if arguments.timeout_seconds == Some(0) {
+                return Err(
+                    Failure::usage("timeout_seconds is 0", "a review takes minutes; leave it out for 300").into()
+                );
+            }
+            let output = said(arguments.output_file).map(|path| safe_output(session, &path)).transpose()?;
             let request = ReviewRequest {
                 prompt: Some(arguments.prompt),
                 kind: arguments.review_type,
-                effort: arguments.reasoning_effort,
-                model: arguments.model,
+                effort: said(arguments.reasoning_effort),
+                model: said(arguments.model),
                 output,
-                agent_file: arguments.agent_file.map(PathBuf::from),
-                timeout: arguments.timeout_seconds.map(|seconds| Span { ms: seconds.saturating_mul(1000).max(1) }),
+                agent_file: said(arguments.agent_file).map(PathBuf::from),
+                timeout: arguments.timeout_seconds.map(|seconds| Span { ms: seconds.saturating_mul(1000) }),
                 ..ReviewRequest::default()
             };
             review(session, request, &mut caller)
@@ -146,7 +174,7 @@ pub(super) fn run(
         "loop_stop" => {
             let arguments: StopArguments = parse(arguments)?;
             let report = operations::stop(session, arguments.force)?;
-            answered(&report, &report.message)
+            answered(&report, &of_tools(&report.message))
         }
         "loop_result" => {
             let arguments: ResultArguments = parse(arguments)?;
@@ -193,7 +221,8 @@ fn review(session: &Session, mut request: ReviewRequest, caller: &mut Caller) ->
         let pid = std::process::id();
         request.session = Some(format!("mcp-{pid}-{}", process::process_start_time(pid).unwrap_or_default()));
     }
-    let review = operations::review(session, &request, caller)?;
+    let mut review = operations::review(session, &request, caller)?;
+    review.detail = review.detail.map(|detail| of_tools(&detail));
     answered(&review, &review_text(&review))
 }
 
@@ -302,6 +331,23 @@ fn wait(session: &Session, seconds: u64, caller: &mut Caller) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_that_do_not_fit_are_named() {
+        let fault = |arguments: Value| {
+            let Value::Object(arguments) = arguments else { panic!() };
+            format!("{:#}", parse::<ReviewArguments>(arguments).unwrap_err())
+        };
+        for (arguments, parts) in [
+            (serde_json::json!({"prompt": null}), ["(at prompt)", "null"]),
+            (serde_json::json!({"prompt": "x", "timeout_seconds": "60"}), ["(at timeout_seconds)", "string"]),
+            (serde_json::json!({}), ["missing field `prompt`", ""]),
+            (serde_json::json!({"prompt": "x", "promt": 1}), ["unknown field `promt`", "`reasoning_effort`"]),
+        ] {
+            let said = fault(arguments);
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+    }
 
     #[test]
     fn no_file_but_a_verdict_is_replaced() {

@@ -1,13 +1,15 @@
 //! The MCP face: tools over standard input and output, each a thin face of an operation. The only user of tokio.
 //!
 //! It decides nothing about loops or reviews. Every call runs on a thread of its own, so that many go on at once; one
-//! that is cancelled, or whose client has gone, ends its Codex. `tools` says what there is, `calls` does it.
+//! that is cancelled, or whose client has gone, ends its Codex. `tools` says what there is, `calls` does it,
+//! `words` says what to do in their terms.
 
 mod calls;
 mod tools;
+mod words;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +34,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use self::calls::{failed, run};
 use self::tools::{NAMES, tools};
 use crate::error::Failure;
+use crate::masking;
 use crate::operations::{Session, Watch};
 
 /// Between two signs of life during a call; hosts give up on servers that stay silent for long.
@@ -178,7 +181,8 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let name = request.name.to_string();
         if !NAMES.contains(&name.as_str()) {
-            return Err(ErrorData::invalid_params(format!("there is no tool {name}"), None));
+            let text = format!("there is no tool {name}; there are {}", NAMES.join(", "));
+            return Err(ErrorData::invalid_params(masking::shown().text(&text), None));
         }
         let mut arguments = request.arguments.unwrap_or_default();
         let named = arguments.remove("cwd");
@@ -192,12 +196,17 @@ impl ServerHandler for Server {
         };
         let mut session = self.shared.session.clone();
         let codex = CodexTurn::of(&context.meta);
+        let named = named.map(|path| from_home(path, session.environment.home.as_deref()));
         session.dir = match named {
-            Some(path) => session.dir.join(path),
-            None => match self.root(&context.peer).await {
-                Some(root) => root,
-                None => codex.folder(session.dir),
-            },
+            Some(path) if path.is_absolute() => path,
+            // What is relative is so to the folder that counts without it.
+            named => {
+                let folder = match self.root(&context.peer).await {
+                    Some(root) => root,
+                    None => codex.folder(session.dir),
+                };
+                named.map_or(folder.clone(), |path| folder.join(path))
+            }
         };
         session.environment.host_session = session.environment.host_session.or(codex.session_id);
         let (sender, mut activity) = unbounded_channel::<String>();
@@ -259,7 +268,7 @@ impl Server {
         }
         let listed = tokio::time::timeout(ROOTS_WAIT, peer.list_roots()).await;
         let root = match listed {
-            Ok(Ok(listed)) => listed.roots.iter().find_map(|root| path_of(&root.uri)),
+            Ok(Ok(listed)) => listed.roots.iter().filter_map(|root| path_of(&root.uri)).find(|root| root.is_dir()),
             _ => None,
         };
         *lock(&self.shared.root) = root.clone().map_or(Root::None, Root::Folder);
@@ -269,6 +278,14 @@ impl Server {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns a path with the user's home folder in the place of a leading `~`, which no shell has seen here.
+fn from_home(path: PathBuf, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
 }
 
 /// Returns the path of a `file://` URI.
@@ -382,8 +399,6 @@ impl Watch for Caller {
 }
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -402,6 +417,17 @@ mod tests {
         assert_eq!(turn(&workspace).folder(project.clone()), project);
         assert_eq!(turn(&root.join("gone")).folder(plugin.clone()), plugin);
         assert_eq!(CodexTurn::default().folder(plugin.clone()), plugin);
+    }
+
+    #[test]
+    fn the_home_folder_stands_for_a_leading_tilde() {
+        let home = Some(Path::new("/home/ada"));
+        for (path, expected) in
+            [("~", "/home/ada"), ("~/x y", "/home/ada/x y"), ("~other/x", "~other/x"), ("a/~", "a/~"), ("/~", "/~")]
+        {
+            assert_eq!(from_home(path.into(), home), Path::new(expected), "{path}");
+        }
+        assert_eq!(from_home("~/x".into(), None), Path::new("~/x"));
     }
 
     #[test]

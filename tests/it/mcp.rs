@@ -69,7 +69,6 @@ fn the_official_client_lists_calls_follows_cancels_and_does_twenty_at_once() {
             _ => json!({"call": "loop_status"}),
         })
         .collect();
-    let elsewhere = environment.root().join("home");
     let results = play(
         &environment,
         repo.path(),
@@ -81,7 +80,8 @@ fn the_official_client_lists_calls_follows_cancels_and_does_twenty_at_once() {
             {"call": "priority_guidance", "arguments": {"options": ["a", "b"], "context": "Time is short."}},
             {"call": "codex_review", "arguments": {"prompt": "x", "output_file": ".git/hooks/pre-commit"}},
             {"call": "codex_review", "arguments": {"prompt": "x", "reasoning_efort": "low"}},
-            {"call": "codex_review", "arguments": {"prompt": "Elsewhere?", "cwd": elsewhere}},
+            {"call": "codex_review", "arguments": {
+                "prompt": "Elsewhere?", "cwd": "~", "model": "", "reasoning_effort": "", "output_file": "", "agent_file": ""}},
             {"call": "loop_start", "arguments": {"planHash": "sha256:none"}},
             {"call": "loop_result"},
             {"call": "codex_review", "arguments": {"prompt": "look first", "output_file": "reviews/verdict.md"}},
@@ -91,6 +91,9 @@ fn the_official_client_lists_calls_follows_cancels_and_does_twenty_at_once() {
             {"call": "methodology_review", "arguments": {"question": "Is it sound?"}},
             {"call": "second_opinion", "arguments": {"concern": "It leaks.", "proposed_solution": "Free it."}},
             {"call": "loop_preflight", "arguments": {"cwd": 7}},
+            {"call": "codex_review", "arguments": {"prompt": " "}},
+            {"call": "codex_review", "arguments": {"prompt": "x", "timeout_seconds": 0}},
+            {"call": "loop_status", "arguments": {"cwd": "/nonexistent"}},
         ]),
     );
     assert_eq!(results[0]["serverInfo"]["name"], "cloop");
@@ -118,6 +121,9 @@ fn the_official_client_lists_calls_follows_cancels_and_does_twenty_at_once() {
         (13, "would be lost"),
         (14, "outside the repository"),
         (17, "cwd is no text"),
+        (18, "say it in the arguments"),
+        (19, "timeout_seconds is 0"),
+        (20, "with `cwd`"),
     ] {
         let text = results[at]["content"][0]["text"].as_str().unwrap();
         assert!(results[at]["isError"] == true && text.contains(part) && text.contains("What to do:"), "{text}");
@@ -149,13 +155,14 @@ fn the_clients_roots_choose_the_repository_and_change_with_it() {
         &json!([
             {"roots": [uri(other.path())]},
             {"call": "codex_review", "arguments": {"prompt": "Here?"}},
-            {"roots": [uri(repo.path()), uri(other.path())]},
+            {"roots": ["/nowhere", uri(repo.path()), uri(other.path())]},
             {"call": "codex_review", "arguments": {"prompt": "Here?"}},
             {"call": "codex_review", "arguments": {"prompt": "Here?", "cwd": other.path()}},
+            {"call": "codex_review", "arguments": {"prompt": "Here?", "cwd": "."}},
         ]),
     );
     let cached = |at: usize| results[at]["structuredContent"]["cached"].clone();
-    assert_eq!([cached(2), cached(4), cached(5)], [json!(false), json!(false), json!(true)]);
+    assert_eq!([2, 4, 5, 6].map(cached), [false, false, true, true].map(Value::Bool));
     for held in [&repo, &other] {
         assert_eq!(fs::read_dir(held.path().join("reviews/autonomous")).unwrap().count(), 2);
     }
