@@ -490,6 +490,7 @@ fn context_files_agents_and_variables_reach_codex_and_the_limit_is_read_from_the
     assert!(missing["warnings"][0].as_str().unwrap().contains("no.md"), "{missing}");
     environment.set("CODEX_TIMEOUT", "never");
     review(&environment, repo.path(), &["And now?"]).expect_code(2);
+    environment.unset("CODEX_TIMEOUT");
     for bad in [&["--file", "no.txt", "x"][..], &["--diff", "no-such-commit"], &[], &["--context", "x", "y"], &["  "]] {
         let error = review(&environment, repo.path(), bad).expect_code(2).json();
         assert_eq!(error["error"]["code"], "usage", "{bad:?}: {error}");
