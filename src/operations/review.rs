@@ -144,6 +144,8 @@ impl<'a> Asker<'a> {
                 Failure::usage(format!("{} is not a folder", session.dir.display()), "name a folder with -C").into()
             );
         }
+        // Codex is started in the folder and told of it: a relative path would be looked for below itself.
+        session.dir = std::path::absolute(&session.dir).context("find the folder")?;
         let mut literals: Vec<String> = Vec::new();
         if let Some(path) = &request.env_file {
             literals.extend(take_env_file(&mut session, path)?);

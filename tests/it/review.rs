@@ -333,7 +333,9 @@ fn the_same_words_in_another_folder_are_another_question_and_a_log_in_the_projec
         assert_eq!(server.requests().len(), calls, "{folder} {arguments:?}");
     }
     assert!(!server.requests()[2].prompt.contains("log.jsonl"), "{}", server.requests()[2].prompt);
-    assert_eq!(repo.read("log.jsonl").lines().count(), 5);
+    // Named from elsewhere.
+    environment.cloop(repo.path(), ["-C", "two", "review", "--json", "--fresh", "Is m.txt right?"]).expect_code(0);
+    assert_eq!((server.requests().len(), repo.read("log.jsonl").lines().count()), (4, 6));
 }
 
 #[test]
