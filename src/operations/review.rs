@@ -372,17 +372,16 @@ impl<'a> Asker<'a> {
         if will_call {
             let entries = ledger.read()?;
             let whose = self.host_session.as_deref();
-            match review::refusal(&entries, self.limits, whose, self.review.at, &TimeZone::system()) {
-                Err(text) => refusal = Some(text),
-                Ok(_) => {
-                    let entry = Entry::Begun {
-                        at: self.review.at,
-                        id,
-                        root: self.place.shown_root(),
-                        session: self.host_session.clone(),
-                    };
-                    ledger.append(&held, &entry)?;
-                }
+            let spent = review::refusal(&entries, self.limits, whose, self.review.at, &TimeZone::system());
+            refusal = spent.err();
+            if refusal.is_none() {
+                let entry = Entry::Begun {
+                    at: self.review.at,
+                    id,
+                    root: self.place.shown_root(),
+                    session: self.host_session.clone(),
+                };
+                ledger.append(&held, &entry)?;
             }
         }
         self.review.response_file = Some(response_file);
