@@ -118,7 +118,7 @@ impl Receipt {
             Exit::Code { code: 127 } => Some(format!("`{}` was not found (exit 127)", self.command)),
             Exit::Code { code: 126 } => Some(format!("`{}` could not be executed (exit 126)", self.command)),
             Exit::TimedOut => Some(format!(
-                "`{}` had not ended after {}, its time limit",
+                "`{}` had not ended at its time limit, and was ended after {}",
                 self.command,
                 crate::report::duration(self.duration_ms)
             )),

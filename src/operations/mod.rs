@@ -58,7 +58,10 @@ impl Session {
                 Failure::usage(format!("{} is not a folder", self.dir.display()), "name a folder with -C").into()
             );
         }
-        Repository::discover(&self.dir).map_err(|error| discover_failure(&error).into())
+        Repository::discover(&self.dir).map_err(|error| match error {
+            DiscoverError::Other(other) if crate::error::is_disk_full(&other) => Failure::disk_full(&other).into(),
+            error => discover_failure(&error).into(),
+        })
     }
 
     /// Returns the store of the repository's work tree.

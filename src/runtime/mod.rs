@@ -295,7 +295,7 @@ impl<'a> Runtime<'a> {
 
     /// Ends the loop for a fault.
     fn stop_for(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
-        let full = crate::error::is_disk_full(error);
+        let full = crate::error::is_disk_full(error) || self.out_of_room();
         let (reason, hint) = if full {
             (StopReason::DiskFull, "make space, then `resume`")
         } else {
@@ -304,6 +304,14 @@ impl<'a> Runtime<'a> {
         let message = if full { format!("The disk is full: {error:#}") } else { format!("{error:#}") };
         self.emit(Event::Stopped { reason: Some(reason), message, hint: Some(hint.into()) })
             .with_context(|| format!("after: {error:#}"))
+    }
+
+    /// Says whether a disk that the loop needs is full: git does not always say that this is why it failed.
+    fn out_of_room(&self) -> bool {
+        const LEAST: u64 = 64 * 1024;
+        [self.run.dir(), self.repository.private_dir(), &self.cache]
+            .into_iter()
+            .any(|dir| rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST))
     }
 
     /// Returns how the goal differs between the journal, the readable state and the first ref, if it does.

@@ -435,8 +435,8 @@ impl Repository {
         self.inner.private.path().join(format!("{stem}-{number}"))
     }
 
-    /// Returns the private git directory.
-    pub(super) fn private_dir(&self) -> &Path {
+    /// Returns the private git directory, in the folder for temporary files.
+    pub(crate) fn private_dir(&self) -> &Path {
         self.inner.private.path()
     }
 

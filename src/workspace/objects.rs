@@ -202,7 +202,9 @@ impl Repository {
 
     /// Fills an index with a tree, keeping what it knows of files that stay the same.
     pub(super) fn load_index(&self, work_tree: &Path, index: &Path, tree: &str) -> Result<()> {
-        self.private(work_tree, index, &["read-tree", "--reset", tree], Vec::new())?;
+        // Without a look at the files (-i): git refuses to reset an index whose hidden entries (skip-worktree, assumed
+        // unchanged) differ from theirs.
+        self.private(work_tree, index, &["read-tree", "--reset", "-i", tree], Vec::new())?;
         Ok(())
     }
 

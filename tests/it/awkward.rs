@@ -217,7 +217,7 @@ fn a_check_that_never_ends_is_unusable_and_leaves_no_process() {
     let status = ended(run, 3, "checks-unusable");
     let message = status["stopMessage"].as_str().unwrap();
     assert!(
-        message.contains("had not ended after")
+        message.contains("had not ended at its time limit")
             && message.contains("--check-timeout")
             && texts(&status["next"]).iter().any(|next| next.contains("resume")),
         "{status:#}"

@@ -577,6 +577,27 @@ fn a_full_disk_stops_the_loop_with_nothing_lost_and_it_goes_on_when_there_is_spa
     }
 }
 
+#[test]
+fn a_full_disk_of_temporary_files_is_named_and_the_loop_goes_on_when_there_is_space() {
+    let (mut lab, gate) = held_at(2);
+    let small = lab.environment.root().join("small");
+    let Some(_disk) = Tmpfs::mount(&small) else { return };
+    lab.environment.set("TMPDIR", &small);
+    let mut worker = lab.start(WORKTREE, &[]);
+    worker.wait_for("request", SOON, |_| lab.server.requests().len() >= 2);
+    let ballast = small.join("ballast");
+    assert!(fs::write(&ballast, vec![1u8; 16 << 20]).is_err());
+    gate.release();
+    worker.finish(SOON).expect_code(1);
+    let refused = lab.run(["status", "--json"]).expect_code(1).json();
+    assert_eq!(refused["error"]["code"], "disk-full", "{refused:#}");
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("make space"), "{refused:#}");
+    fs::remove_file(ballast).unwrap();
+    assert_stopped(&lab, "disk-full");
+    lab.run(["resume"]).expect_code(0);
+    assert_met(&lab);
+}
+
 /// The same without a file system of its own: no file may grow beyond what the journal is.
 #[cfg(target_os = "linux")]
 #[test]

@@ -134,6 +134,25 @@ fn a_split_index_and_assumed_files_hide_nothing() {
 }
 
 #[test]
+fn entries_hidden_from_git_that_differ_do_not_hinder_another_tree() {
+    for hidden in ["--assume-unchanged", "--skip-worktree"] {
+        let fixture = Fixture::new();
+        fixture.write("f", "base\n");
+        fixture.commit_all();
+        let first = fixture.repository().head().tree.clone();
+        fixture.write("f", "second\n");
+        fixture.commit_all();
+        fixture.git(&["update-index", hidden, "f"]);
+        fixture.write("f", "hidden change\n");
+        let repository = fixture.repository();
+        let before = users(&fixture);
+        let workspace = Workspace::of_user(&repository).unwrap();
+        workspace.expect(&first).unwrap();
+        assert_eq!(users(&fixture), before, "{hidden}");
+    }
+}
+
+#[test]
 fn a_change_of_the_same_size_and_time_is_seen() {
     let fixture = Fixture::new();
     fixture.write("f", "aaaa\n");
