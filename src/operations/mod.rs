@@ -59,7 +59,11 @@ impl Session {
             );
         }
         Repository::discover(&self.dir).map_err(|error| match error {
-            DiscoverError::Other(other) if crate::error::is_disk_full(&other) => Failure::disk_full(&other).into(),
+            DiscoverError::Other(other)
+                if crate::error::is_disk_full(&other) || crate::workspace::is_full(&std::env::temp_dir()) =>
+            {
+                Failure::disk_full(&other).into()
+            }
             error => discover_failure(&error).into(),
         })
     }

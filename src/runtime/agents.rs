@@ -32,6 +32,9 @@ impl Runtime<'_> {
         // Fresh ones: nothing of an earlier trial or agent, ignored files among it, may be found in them.
         self.empty_pool()?;
         let made = self.fill_pool(*last as usize + 1);
+        if made <= *last as usize {
+            self.expect_room()?;
+        }
         let setup = self.codex.clone().context("there is no Codex to ask")?;
         let settings = self.state.plan.codex.clone();
         let effort = settings.effort(CallKind::Suggest).to_owned();

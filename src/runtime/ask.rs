@@ -129,7 +129,7 @@ impl Runtime<'_> {
             end,
         })?;
         // A call can fail because its own files found no room; that is not Codex's fault.
-        if failed { self.run.has_room() } else { Ok(()) }
+        if failed { self.run.has_room().and_then(|()| self.expect_room()) } else { Ok(()) }
     }
 
     /// Says how a call ended: a valid answer, an invalid one, or none.

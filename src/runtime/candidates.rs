@@ -28,6 +28,9 @@ impl Runtime<'_> {
     pub(super) fn prepare(&mut self, id: &str) -> anyhow::Result<()> {
         let candidate = self.candidate(id)?;
         let prepared = self.judge(&candidate)?;
+        if matches!(prepared, Prepared::Refused { .. }) {
+            self.expect_room()?;
+        }
         self.emit(Event::ProposalPrepared { id: id.to_owned(), prepared: Box::new(prepared) })
     }
 
@@ -173,6 +176,9 @@ impl Runtime<'_> {
         let Some(mut trial) = trial else { return Ok(()) };
         if !self.with_other_inputs(&tree, &mut trial)? {
             return Ok(());
+        }
+        if !trial.outcome.acceptable() {
+            self.expect_room()?;
         }
         trial.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.emit(Event::ProposalTried { trial: Box::new(trial) })

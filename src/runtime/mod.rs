@@ -308,10 +308,13 @@ impl<'a> Runtime<'a> {
 
     /// Says whether a disk that the loop needs is full: git does not always say that this is why it failed.
     fn out_of_room(&self) -> bool {
-        const LEAST: u64 = 64 * 1024;
-        [self.run.dir(), self.repository.private_dir(), &self.cache]
-            .into_iter()
-            .any(|dir| rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST))
+        [self.run.dir(), self.repository.private_dir(), &self.cache].into_iter().any(crate::workspace::is_full)
+    }
+
+    /// Returns an error if a disk that the loop needs is full: what fails on one says nothing about a proposal.
+    fn expect_room(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.out_of_room(), "no room is left for the store, the loop's work trees or temporary files");
+        Ok(())
     }
 
     /// Returns how the goal differs between the journal, the readable state and the first ref, if it does.

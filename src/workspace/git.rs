@@ -626,3 +626,10 @@ fn sweep(parent: &Path) {
         }
     }
 }
+
+/// Says whether the disk of a folder is full. Git does not always say that this is why it failed.
+pub fn is_full(dir: &Path) -> bool {
+    /// A few small files.
+    const LEAST: u64 = 64 * 1024;
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST)
+}

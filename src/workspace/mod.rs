@@ -21,7 +21,7 @@ mod tests;
 pub use dependencies::{CloneBudget, CloneMethod, CloneReport, clone_dependencies};
 pub(crate) use files::is_temporary;
 pub use folder::{ChangedKind, ChangedPath, DirtyPaths, PathState, Workspace, Written};
-pub use git::{DiscoverError, Head, Repository};
+pub use git::{DiscoverError, Head, Repository, is_full};
 pub use landing::{Fit, Landed, fits, land, undo};
 pub use objects::{Applies, GitTree};
 pub use refs::{
