@@ -37,7 +37,7 @@ pub(crate) fn cases(lang: Lang, tokens: &[Token<'_>]) -> Vec<Case> {
         Lang::Go | Lang::Java | Lang::CSharp | Lang::C | Lang::Php => methods(lang, tokens),
         Lang::Ruby | Lang::Elixir => blocks(tokens),
         Lang::Shell => shell(tokens),
-        Lang::Hash | Lang::Plain => Vec::new(),
+        Lang::Perl | Lang::Hash | Lang::Plain => Vec::new(),
     }
 }
 

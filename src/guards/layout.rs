@@ -230,6 +230,14 @@ fn rows(pieces: &[Piece], open: usize) -> (Vec<&[Piece]>, usize) {
                     if first < index {
                         out.push(&pieces[first..index]);
                     }
+                    // Where a line begins is layout here.
+                    let starts = |piece: &&Piece| matches!(piece.says, Says::Statement(_));
+                    for row in &mut out {
+                        let before = row.iter().take_while(starts).count();
+                        let behind = row[before..].iter().rev().take_while(starts).count();
+                        *row = &row[before..row.len() - behind];
+                    }
+                    out.retain(|row| !row.is_empty());
                     return (out, index);
                 }
             }
@@ -282,6 +290,7 @@ fn is_table(tokens: &[Token<'_>], open: usize, around: &Around<'_>) -> bool {
     let value = (previous.is_word() && !keyword) || previous.is_str() || previous.is(")") || previous.is("]");
     let fits = match tokens[open].text {
         "[" => !value,
+        "{" if lang == Lang::Go => go_value(tokens, open).is_some(),
         "{" | "(" => !value && lang == Lang::Python,
         _ => false,
     };
@@ -305,6 +314,11 @@ fn is_table(tokens: &[Token<'_>], open: usize, around: &Around<'_>) -> bool {
     if looped || walked || given {
         return true;
     }
+    if tokens[open].is("{") && lang == Lang::Go {
+        let name = go_value(tokens, open).unwrap_or_default();
+        let named = |at: usize| around.tokens[at].is_word() && around.tokens[at].text == name;
+        return name == "range" || (0..around.tokens.len()).any(|at| named(at) && is_walked(around.tokens, at));
+    }
     // `ROWS = […]` at the outermost level, walked through somewhere and asserted nowhere.
     if innermost(tokens, open).is_some() && lang != Lang::Go {
         return false;
@@ -313,6 +327,22 @@ fn is_table(tokens: &[Token<'_>], open: usize, around: &Around<'_>) -> bool {
     let named = |at: usize| around.tokens[at].is_word() && around.tokens[at].text == name;
     !around.asserted.iter().any(|text| text.split(' ').any(|word| word == name))
         && (0..around.tokens.len()).any(|at| named(at) && is_walked(around.tokens, at))
+}
+
+/// Returns the name that the Go literal whose values begin at `open` is bound to (`cases := []T{…}`), or `range` where
+/// it is gone through where it stands.
+fn go_value<'t>(tokens: &[Token<'t>], open: usize) -> Option<&'t str> {
+    /// Tokens of a type before its values: a struct with a dozen fields.
+    const LONGEST: usize = 60;
+    if tokens[open.checked_sub(1)?].is("struct") {
+        return None;
+    }
+    let first = open.saturating_sub(LONGEST);
+    let bound = (first..open).rev().find(|at| matches!(tokens[*at].text, ":=" | "=" | "range"))?;
+    let typed = tokens.get(bound + 1).is_some_and(|t| matches!(t.text, "[" | "map"));
+    let whole = innermost(tokens, open) == innermost(tokens, bound);
+    let name = if tokens[bound].is("range") { bound } else { bound.checked_sub(1)? };
+    (typed && whole).then(|| tokens[name].text)
 }
 
 /// Returns the name that the literal at `open` is bound to.
@@ -332,13 +362,18 @@ fn bound_name<'t>(tokens: &[Token<'t>], open: usize) -> Option<&'t str> {
         }
         depth == 0 && matches!(t.text, ";" | "{" | "}" | "const" | "let" | "var" | "static" | "=")
     });
-    let head = &tokens[start.map_or(0, |at| at + 1)..line];
+    let start = start.map_or(0, |at| at + 1);
+    let own = (start..line).find(|at| tokens[*at].line == tokens[line].line).unwrap_or(start);
+    let head = &tokens[own..line];
     if head.iter().any(|t| t.is(":")) { head.first() } else { head.last() }.filter(|t| t.is_word()).map(|t| t.text)
 }
 
 /// Whether the name at `at` is gone through here, row by row.
 fn is_walked(tokens: &[Token<'_>], at: usize) -> bool {
-    let before = |offset: usize| at.checked_sub(offset).map_or("", |i| tokens[i].text);
+    // `self.ROWS` is gone through as `ROWS` is.
+    let own = at > 1 && tokens[at - 1].is(".") && matches!(tokens[at - 2].text, "self" | "cls" | "this");
+    let from = if own { at - 2 } else { at };
+    let before = |offset: usize| from.checked_sub(offset).map_or("", |i| tokens[i].text);
     let previous = if matches!(before(1), "&" | "*") { before(2) } else { before(1) };
     let next = tokens.get(at + 2).filter(|_| tokens[at + 1].is(".")).map_or("", |t| t.text);
     matches!(previous, "in" | "of" | "range") && !before(3).starts_with("assert")
@@ -358,7 +393,18 @@ fn is_plain(row: &[Token<'_>]) -> bool {
         }
         Kind::Word => !matches!(
             token.text,
-            "lambda" | "function" | "def" | "await" | "yield" | "delete" | "del" | "exit" | "_exit" | "skip" | "eval"
+            "lambda"
+                | "function"
+                | "func"
+                | "def"
+                | "await"
+                | "yield"
+                | "delete"
+                | "del"
+                | "exit"
+                | "_exit"
+                | "skip"
+                | "eval"
         ),
         Kind::Str | Kind::Number => true,
     };

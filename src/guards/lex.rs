@@ -17,6 +17,7 @@ pub(crate) enum Lang {
     Php,
     Shell,
     Elixir,
+    Perl,
     /// Data or configuration with `#` comments.
     Hash,
     /// Anything else: no comments, no strings.
@@ -40,8 +41,20 @@ impl Lang {
             "php" => Self::Php,
             "sh" | "bash" | "zsh" | "bats" | "ksh" => Self::Shell,
             "ex" | "exs" => Self::Elixir,
+            "pl" | "pm" => Self::Perl,
+            // The Test Anything Protocol is spoken by scripts of any language, Perl by default.
+            "t" => match Self::by_shebang(content) {
+                Self::Plain => Self::Perl,
+                lang => lang,
+            },
             "toml" | "yml" | "yaml" | "cfg" | "ini" | "conf" | "mk" | "properties" | "env" => Self::Hash,
-            _ if matches!(name, "Makefile" | "makefile" | "GNUmakefile" | "Dockerfile" | "justfile") => Self::Hash,
+            _ if matches!(
+                name,
+                "Makefile" | "makefile" | "GNUmakefile" | "Dockerfile" | "justfile" | "Justfile" | ".justfile"
+            ) =>
+            {
+                Self::Hash
+            }
             _ if matches!(name, "Rakefile" | "Gemfile" | "Guardfile") => Self::Ruby,
             _ => Self::by_shebang(content),
         }
@@ -60,6 +73,8 @@ impl Lang {
             ("ruby", Self::Ruby),
             ("php", Self::Php),
             ("elixir", Self::Elixir),
+            ("perl", Self::Perl),
+            ("prove", Self::Perl),
             ("sh", Self::Shell),
         ] {
             if first.contains(word) {
@@ -75,7 +90,7 @@ impl Lang {
     }
 
     fn hash_comments(self) -> bool {
-        matches!(self, Self::Python | Self::Ruby | Self::Php | Self::Shell | Self::Elixir | Self::Hash)
+        matches!(self, Self::Python | Self::Ruby | Self::Php | Self::Shell | Self::Elixir | Self::Perl | Self::Hash)
     }
 
     fn slash_comments(self) -> bool {
@@ -88,7 +103,7 @@ impl Lang {
 
     /// Says whether a plain quoted string may run over line ends.
     fn long_strings(self) -> bool {
-        matches!(self, Self::Rust | Self::Ruby | Self::Php | Self::Shell | Self::Elixir)
+        matches!(self, Self::Rust | Self::Ruby | Self::Php | Self::Shell | Self::Elixir | Self::Perl)
     }
 }
 
@@ -255,7 +270,7 @@ impl<'a> Lexer<'a> {
         if first == '@' {
             return 0;
         }
-        if first == '$' && !matches!(self.lang, Lang::Js | Lang::Php | Lang::Shell | Lang::Ruby) {
+        if first == '$' && !matches!(self.lang, Lang::Js | Lang::Php | Lang::Shell | Lang::Ruby | Lang::Perl) {
             return 0;
         }
         let head = first.len_utf8();
@@ -297,7 +312,7 @@ impl<'a> Lexer<'a> {
         let blank_before = self.at == 0 || self.text.as_bytes()[self.at - 1].is_ascii_whitespace();
         if rest.starts_with('#') && self.lang.hash_comments() {
             let comment = match self.lang {
-                Lang::Shell | Lang::Hash => blank_before,
+                Lang::Shell | Lang::Hash | Lang::Perl => blank_before,
                 Lang::Php => !rest.starts_with("#["),
                 _ => true,
             };
@@ -319,6 +334,15 @@ impl<'a> Lexer<'a> {
         if self.lang == Lang::Ruby && rest.starts_with("=begin") && self.at == self.line_start {
             return Some(rest.find("\n=end").map_or(rest.len(), |end| end + "\n=end".len()));
         }
+        if self.lang == Lang::Perl && self.at == self.line_start {
+            // Documentation between `=word` and `=cut`, and what stands behind the end of the program.
+            if rest.starts_with('=') && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+                return Some(rest.find("\n=cut").map_or(rest.len(), |end| end + "\n=cut".len()));
+            }
+            if rest.starts_with("__END__") {
+                return Some(rest.len());
+            }
+        }
         if rest.starts_with("<!--") && !self.lang.is_code() {
             return Some(rest.find("-->").map_or(rest.len(), |end| end + 3));
         }
@@ -333,7 +357,7 @@ impl<'a> Lexer<'a> {
             Lang::Plain => return rest.starts_with('"').then(|| quoted(rest, '"', false)).filter(|len| *len > 1),
             _ => {}
         }
-        if matches!(self.lang, Lang::Ruby | Lang::Shell | Lang::Php)
+        if matches!(self.lang, Lang::Ruby | Lang::Shell | Lang::Php | Lang::Perl)
             && let Some(len) = self.heredoc_start()
         {
             return Some(len);

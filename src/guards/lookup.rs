@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Context;
 use super::cases;
 use super::lex::{self, Kind, Lang, Token, close_of};
-use super::role::{Role, is_doc, test_role};
+use super::role::{Role, is_doc};
 use super::view::{Scene, View, is_telling};
 use crate::change::{Change, FileChange, Tree};
 
@@ -547,7 +547,7 @@ impl Tests {
         let changed: BTreeSet<&str> = scene.views.iter().map(|view| view.path).collect();
         let seed = scene.context.seed;
         let named = seed.paths().iter().filter(|path| !changed.contains(path.as_str()));
-        for path in named.filter(|path| test_role(path, None) == Role::Test).take(MOST_FILES) {
+        for path in named.filter(|path| scene.places.role(path, None) == Role::Test).take(MOST_FILES) {
             let Ok(Some(version)) = seed.read(path) else { continue };
             let Some(text) = version.text() else { continue };
             let lang = Lang::of(path, text);

@@ -12,6 +12,7 @@ mod fingerprint;
 mod layout;
 mod lex;
 mod lookup;
+mod places;
 mod restore;
 mod role;
 mod rules;

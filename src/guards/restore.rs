@@ -6,9 +6,9 @@ use anyhow::Context as _;
 
 use super::cases::cfg_test_items;
 use super::lex::{self, Lang, Token};
+use super::places::Places;
 use super::role::{Role, is_lock, test_role};
 use super::sections::{self, Merged};
-use super::view::{check_scripts, is_below, test_folders};
 use super::{AllowChange, glob_set};
 use crate::change::{Change, FileChange, FileVersion, Tree};
 
@@ -32,8 +32,7 @@ pub fn restore_seed_tests(
     commands: &[String],
 ) -> anyhow::Result<Restoration> {
     let allowed = glob_set(allow_change.iter().map(|allow| allow.glob.as_str()));
-    let scripts = check_scripts(commands, seed.paths());
-    let folders = test_folders(seed, &scripts);
+    let places = Places::of(seed, commands);
     let mut out = Restoration::default();
     let mut files = Vec::new();
     let paths: BTreeSet<&String> = seed.paths().iter().chain(current.paths()).collect();
@@ -52,9 +51,8 @@ pub fn restore_seed_tests(
             continue;
         }
         // What is product by name and cannot hold tests need not be read.
-        let named = test_role(path, None);
-        let read_by_tests = named == Role::Source && !Lang::of(path, "").is_code() && is_below(path, &folders);
-        if named == Role::Source && !Lang::of(path, "").is_code() && !scripts.contains(path) && !read_by_tests {
+        let named = places.role(path, None);
+        if named == Role::Source && !Lang::of(path, "").is_code() && !places.scripts.contains(path) {
             continue;
         }
         let (was, is) = (read(seed, path)?, read(current, path)?);
@@ -65,14 +63,11 @@ pub fn restore_seed_tests(
             version.as_ref().and_then(FileVersion::text).unwrap_or_default().to_string()
         };
         let (old_text, new_text) = (text(&was), text(&is));
-        let mut role = test_role(path, Some(if was.is_some() { &old_text } else { &new_text }));
+        let mut role = places.role(path, Some(if was.is_some() { &old_text } else { &new_text }));
         if role == Role::Source {
-            role = test_role(path, Some(&new_text));
+            role = places.role(path, Some(&new_text));
         }
-        if read_by_tests {
-            role = Role::TestData;
-        }
-        if scripts.contains(path) && matches!(role, Role::Source | Role::Inline) {
+        if places.scripts.contains(path) && matches!(role, Role::Source | Role::Inline) {
             role = Role::CheckConfig;
         }
         let wanted = match role {

@@ -111,9 +111,9 @@ const CONFIG_NAMES: [&str; 74] = [
     "testng.xml",
     "Taskfile.yml",
     "Taskfile.yaml",
-    "justfile",
     ".envrc",
     ".ruby-version",
+    ".proverc",
 ];
 /// Beginnings of names that only decide how checks run (`jest.config.ts`, `.eslintrc.cjs`, `tsconfig.test.json`).
 const CONFIG_STARTS: [&str; 23] = [
@@ -161,7 +161,7 @@ const LOCK_NAMES: [&str; 18] = [
     "packages.lock.json",
     "deno.lock",
 ];
-const MIXED_NAMES: [&str; 26] = [
+const MIXED_NAMES: [&str; 29] = [
     "package.json",
     "pyproject.toml",
     "Cargo.toml",
@@ -170,6 +170,9 @@ const MIXED_NAMES: [&str; 26] = [
     "Makefile",
     "makefile",
     "GNUmakefile",
+    "justfile",
+    "Justfile",
+    ".justfile",
     "composer.json",
     "pom.xml",
     "build.gradle",
@@ -288,7 +291,7 @@ fn named_as_test(name: &str) -> bool {
     let Some((stem, ext)) = name.rsplit_once('.') else {
         return name.starts_with("test_") || name.ends_with("_test");
     };
-    if ext == "bats" {
+    if matches!(ext, "bats" | "t") {
         return true;
     }
     let lower = stem.to_ascii_lowercase();

@@ -116,7 +116,8 @@ pub(super) fn settings(path: &str, text: &str, commands: &[String]) -> Option<Se
         "Cargo.toml" => Some(cargo_settings(&text.parse().ok()?)),
         "pyproject.toml" | "Pipfile" => Some(pyproject_settings(&text.parse().ok()?)),
         "setup.cfg" => Some(ini_settings(text)),
-        "Makefile" | "makefile" | "GNUmakefile" => Some(make_settings(text, commands)),
+        "Makefile" | "makefile" | "GNUmakefile" => Some(make_settings(text, commands, false)),
+        "justfile" | "Justfile" | ".justfile" => Some(make_settings(text, commands, true)),
         _ => Some(rest_settings(name, text)),
     }
 }
@@ -171,14 +172,17 @@ fn is_check_name(name: &str) -> bool {
         || matches!(name.as_str(), "all" | "unit" | "compile" | "prebuild" | "postbuild" | "default")
 }
 
+/// Says whether `name` is a word of `text`.
+fn mentions(text: &str, name: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '.'))).any(|word| word == name)
+}
+
 /// Returns the names among `known` that are checks, or that the commands or another such name call.
-fn called<'a>(known: &BTreeMap<&'a str, String>, commands: &[String]) -> Vec<&'a str> {
-    let mentions = |text: &str, name: &str| {
-        text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '.'))).any(|word| word == name)
-    };
+/// `wanted` has the last word on those that are checks by their name alone.
+fn called<'a>(known: &BTreeMap<&'a str, String>, commands: &[String], wanted: impl Fn(&&str) -> bool) -> Vec<&'a str> {
     let mut out: Vec<&'a str> = known
         .keys()
-        .filter(|name| is_check_name(name) || commands.iter().any(|command| mentions(command, name)))
+        .filter(|name| is_check_name(name) && wanted(name) || commands.iter().any(|command| mentions(command, name)))
         .copied()
         .collect();
     loop {
@@ -204,7 +208,7 @@ fn json_settings(root: &Json, commands: &[String]) -> Settings {
     if let Some(Json::Object(scripts)) = root.get("scripts") {
         let known: BTreeMap<&str, String> =
             scripts.iter().map(|(name, text)| (name.as_str(), text.to_string())).collect();
-        for name in called(&known, commands) {
+        for name in called(&known, commands, |_| true) {
             out.insert(format!("scripts/{name}"), known[name].clone());
         }
     }
@@ -399,14 +403,15 @@ fn merge_ini(seed: &str, current: &str) -> String {
     out
 }
 
-/// Returns the targets a check needs, with their recipes, and every variable and directive.
-fn make_settings(text: &str, commands: &[String]) -> Settings {
+/// Returns the targets a check needs, with their recipes, and every variable and directive: of a makefile, or of a
+/// `justfile`, which looks much the same.
+fn make_settings(text: &str, commands: &[String], just: bool) -> Settings {
     let mut targets: BTreeMap<String, String> = BTreeMap::new();
     let mut globals: Vec<String> = Vec::new();
     let mut current: Vec<String> = Vec::new();
     let joined = text.replace("\\\n", " ");
     for line in joined.lines() {
-        let recipe = line.starts_with('\t');
+        let recipe = line.starts_with('\t') || just && line.starts_with(' ');
         let plain = line.trim();
         if plain.is_empty() || plain.starts_with('#') {
             continue;
@@ -425,7 +430,10 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
         if let Some((names, needs)) = rule {
             let special = names.trim().starts_with('.');
             // Which targets are phony is of no weight, except for the checks themselves.
-            current = if special && names.trim() == ".PHONY" {
+            current = if just {
+                // What follows the name are its parameters.
+                names.split_whitespace().take(1).map(|name| name.trim_start_matches('@').to_string()).collect()
+            } else if special && names.trim() == ".PHONY" {
                 Vec::new()
             } else {
                 names.split_whitespace().map(str::to_string).collect()
@@ -441,7 +449,12 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
         }
     }
     let known: BTreeMap<&str, String> = targets.iter().map(|(name, body)| (name.as_str(), body.clone())).collect();
-    let used = called(&known, commands);
+    // What a package manager runs by name, make and just run only where they are asked to.
+    let asked = |name: &&str| {
+        !["install", "build", "prepare", "pre", "post"].iter().any(|start| name.starts_with(start))
+            || commands.iter().any(|command| mentions(command, name))
+    };
+    let used = called(&known, commands, asked);
     let mut out = Settings::new();
     for name in
         targets.keys().filter(|name| used.contains(&name.as_str()) || name.starts_with('.') || name.contains('%'))
@@ -472,11 +485,17 @@ fn make_settings(text: &str, commands: &[String]) -> Settings {
                 | "PATH"
                 | "sinclude"
                 | "load"
+                | "set"
+                | "alias"
+                | "import"
+                | "mod"
         );
         if special
             || global.starts_with("export")
             || recipes.contains(&format!("({name})"))
             || recipes.contains(&format!("{{{name}}}"))
+            || recipes.contains(&format!("{{ {name} }}"))
+            || just && global.starts_with('[')
         {
             out.insert(format!("global/{name}#{index}"), global.clone());
         }

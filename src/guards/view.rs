@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cases::{self, Case};
 use super::lex::{self, Lang, Token};
+use super::places::Places;
 use super::role::{Role, is_check_script, test_role};
 use super::{Context, glob_set};
 use crate::change::{Change, FileChange, Tree};
@@ -70,18 +71,17 @@ impl<'a> View<'a> {
         let path = file.path.as_str();
         let (old_text, new_text) = (file.old_text(), file.new_text());
         let lang = Lang::of(path, if file.new.is_some() { new_text } else { old_text });
-        let mut role = test_role(path, file.old.as_ref().and_then(|v| v.text()));
+        let mut role = scene.places.role(path, file.old.as_ref().and_then(|v| v.text()));
         if file.old.is_none() || role == Role::Source {
-            let now = test_role(path, file.new.as_ref().and_then(|v| v.text()));
+            let now = scene.places.role(path, file.new.as_ref().and_then(|v| v.text()));
             // Product code does not become a test by holding one.
-            let posing =
-                role == Role::Source && now == Role::Test && (file.old.is_some() || scene.is_among_product(path));
+            let posing = role == Role::Source
+                && now == Role::Test
+                && !scene.places.is_test_by_place(path)
+                && (file.old.is_some() || scene.is_among_product(path));
             role = if posing { Role::Source } else { now };
         }
-        if role == Role::Source && !lang.is_code() && is_below(path, &scene.test_folders) {
-            role = Role::TestData;
-        }
-        if scene.check_scripts.contains(path) && !matches!(role, Role::Test | Role::TestData) {
+        if scene.places.scripts.contains(path) && !matches!(role, Role::Test | Role::TestData) {
             role = Role::CheckConfig;
         }
         let old = Side::new(lang, old_text, role);
@@ -162,19 +162,16 @@ pub(super) struct Scene<'a> {
     pub(super) change: &'a Change,
     pub(super) context: &'a Context<'a>,
     pub(super) views: Vec<View<'a>>,
-    /// Scripts that the user's commands run.
-    pub(super) check_scripts: BTreeSet<String>,
-    /// Folders whose program code is all tests, beside those known by name.
-    test_folders: BTreeSet<String>,
+    /// Where the tests stand.
+    pub(super) places: Places,
     allowed: globset::GlobSet,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(change: &'a Change, context: &'a Context<'a>) -> Self {
         let allowed = glob_set(context.allow_change.iter().map(|allow| allow.glob.as_str()));
-        let check_scripts = check_scripts(context.commands, context.seed.paths());
-        let test_folders = test_folders(context.seed, &check_scripts);
-        let mut scene = Self { change, context, views: Vec::new(), check_scripts, test_folders, allowed };
+        let places = Places::of(context.seed, context.commands);
+        let mut scene = Self { change, context, views: Vec::new(), places, allowed };
         scene.views = change.files.iter().map(|file| View::new(file, &scene)).collect();
         scene
     }
@@ -204,8 +201,7 @@ impl<'a> Scene<'a> {
     /// Returns the paths of tests and test data in the seed.
     pub(super) fn seed_tests(&self) -> Vec<&str> {
         let paths = self.context.seed.paths();
-        let tests =
-            |p: &&str| matches!(test_role(p, None), Role::Test | Role::TestData) || is_below(p, &self.test_folders);
+        let tests = |p: &&str| matches!(self.places.role(p, None), Role::Test | Role::TestData) || self.places.holds(p);
         paths.iter().map(String::as_str).filter(tests).collect()
     }
 
@@ -216,10 +212,10 @@ impl<'a> Scene<'a> {
         // large tree is not read for a hint.
         let changed = |path: &str| self.views.iter().any(|view| view.path == path);
         let paths = self.context.seed.paths().iter();
-        for path in paths.filter(|p| changed(p) || test_role(p, None) == Role::Test).take(MOST_TEST_FILES) {
+        for path in paths.filter(|p| changed(p) || self.places.role(p, None) == Role::Test).take(MOST_TEST_FILES) {
             let Ok(Some(version)) = self.context.seed.read(path) else { continue };
             let Some(text) = version.text() else { continue };
-            let role = test_role(path, Some(text));
+            let role = self.places.role(path, Some(text));
             if !matches!(role, Role::Test | Role::Inline) {
                 continue;
             }

@@ -123,8 +123,14 @@ fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
         report.refuse(Code::EditsCheckConfig, view.path, None, "a file that decides checks is deleted");
         return;
     }
-    // A second makefile takes the place of the first.
+    // A module of its own takes the packages below out of the one that is tested.
+    let folder = view.path.rsplit_once('/').map(|(folder, _)| format!("{folder}/"));
     let name = view.path.rsplit('/').next().unwrap_or(view.path);
+    let below = |path: &String| folder.as_ref().is_some_and(|folder| path.starts_with(folder)) && path.ends_with(".go");
+    if view.is_created() && name == "go.mod" && scene.context.seed.paths().iter().any(below) {
+        report.refuse(Code::EditsCheckConfig, view.path, None, "a module inside the module hides packages from checks");
+    }
+    // A second makefile takes the place of the first.
     if view.is_created() && matches!(name, "Makefile" | "makefile" | "GNUmakefile") {
         let other = scene
             .context
@@ -140,6 +146,9 @@ fn mixed(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
                 "a new makefile takes the place of the one checks use",
             );
         }
+    }
+    if view.is_created() && matches!(name, "justfile" | "Justfile" | ".justfile") && scene.runs("just") {
+        report.refuse(Code::EditsCheckConfig, view.path, None, "a new justfile takes the place of the one checks use");
     }
     let mut changed: Vec<&String> = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
     changed.dedup();
@@ -376,5 +385,35 @@ mod tests {
         assert!(judged("/target\n*.swp\n.idea/\n").is_empty());
         assert_eq!(judged("/target\ntests/\n"), ["edits-check-config"]);
         assert_eq!(judged("/target\n*.py\n"), ["edits-check-config"]);
+    }
+
+    #[test]
+    fn a_module_inside_the_module_hides_its_packages() {
+        let judged = |path: &str| {
+            let others = [("go.mod", "module a\n"), ("version/version.go", "package version\n")];
+            unique(&judged_in(&[(path, None, Some("module b\n"))], &others, &["go test ./..."], &[]))
+        };
+        assert!(judged("version/go.mod").contains(&"edits-check-config".to_string()));
+        assert!(judged("tools/go.mod").is_empty());
+    }
+
+    #[test]
+    fn recipes_that_no_check_runs_are_free() {
+        let make = "PREFIX = /usr\nOUT = out\n\ntest: all\n\t./run $(OUT)\n\nall:\n\tcc a.c\n";
+        let just = "prefix := '/usr'\nout := 'out'\n\ntest: all\n    ./run {{ out }}\n\nall:\n    cc a.c\n";
+        for (path, command, text) in [("Makefile", "make test", make), ("justfile", "just test", just)] {
+            let judged =
+                |new: &str| unique(&judged_in(&[(path, Some(text), Some(new))], &[("a.c", "")], &[command], &[]));
+            let tab = if path == "justfile" { "    " } else { "\t" };
+            assert!(judged(&format!("{text}\ninstall:\n{tab}cp a /usr/bin\n")).is_empty(), "{path}");
+            assert!(judged(&text.replace("/usr", "/opt")).is_empty(), "{path}");
+            for (from, to) in [("./run", "true || ./run"), ("cc a.c", "touch a"), ("out'", "'"), ("= out", "=")] {
+                let new = text.replace(from, to);
+                assert!(new == text || judged(&new).contains(&"edits-check-config".to_string()), "{path}: {to}");
+            }
+        }
+        let set = format!("set shell := ['true']\n{just}");
+        let judged = unique(&judged_in(&[("justfile", Some(just), Some(&set))], &[], &["just test"], &[]));
+        assert!(judged.contains(&"edits-check-config".to_string()));
     }
 }

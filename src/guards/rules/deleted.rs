@@ -76,8 +76,19 @@ fn keeps_records(path: &str, old: &str, new: &str) -> bool {
             let unique: BTreeSet<_> = names.iter().map(|line| line.split("] =").next()).collect();
             unique.len() == names.len() && within(&before, &after)
         }
-        _ => false,
+        _ => has_fields(&before, &after) && within(&before, &after),
     }
+}
+
+/// Whether every line is a record of as many fields, so that another line is another record.
+fn has_fields(before: &[&str], after: &[&str]) -> bool {
+    let same = |count: &dyn Fn(&str) -> usize, least: usize| {
+        let first = before.first().map_or(0, |line| count(line));
+        first >= least && before.iter().chain(after).all(|line| count(line) == first)
+    };
+    before.len() > 1
+        && (['\t', '|', '=', ';', ','].iter().any(|mark| same(&|line| line.matches(*mark).count(), 1))
+            || same(&|line| line.split_whitespace().count(), 2))
 }
 
 fn data(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
@@ -190,6 +201,16 @@ mod tests {
         assert!(codes("tests/data/a.csv", "n,m\n1,2\n", "n,m\n0,0\n1,2\n").is_empty());
         assert!(!codes("tests/data/a.csv", "n,m\n1,2\n", "m,n\n1,2\n").is_empty());
         assert!(!codes("tests/data/in.txt", "1\n2\n", "1\n2\n3\n").is_empty());
+        assert!(
+            codes(
+                "testdata/bumps.txt",
+                "1.2 major 2.0\n1.2 minor 1.3\n",
+                "1.2 major 2.0\n1.2 minor 1.3\n0.9 major 1.0\n"
+            )
+            .is_empty()
+        );
+        assert!(codes("tests/recorded.txt", "1 2 = 1.5\n5 4 3 = 4\n", "0 0 = 0\n1 2 = 1.5\n5 4 3 = 4\n").is_empty());
+        assert!(!codes("tests/recorded.txt", "1 2 = 1.5\n5 4 3 = 4\n", "5 4 3 = 4\n1 2 = 1.5\n").is_empty());
         let snap = "exports[`a 1`] = `1`;\n";
         assert!(codes("__snapshots__/a.snap", snap, &format!("{snap}\nexports[`b 1`] = `2`;\n")).is_empty());
         assert!(!codes("__snapshots__/a.snap", snap, &format!("{snap}\nexports[`a 1`] = `2`;\n")).is_empty());

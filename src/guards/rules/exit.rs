@@ -59,6 +59,8 @@ const EXITS: &[(Lang, bool, &[&str])] = &[
     (Lang::Ruby, false, &["exit!", "Process . exit!"]),
     (Lang::Php, true, &["exit (", "die (", "exit ;"]),
     (Lang::Elixir, true, &["System . halt (", "System . stop ("]),
+    (Lang::Perl, true, &["exit (", "exit 0", "exit ;"]),
+    (Lang::Perl, false, &["POSIX :: _exit", "_exit (", "END {", "CORE :: GLOBAL :: exit"]),
 ];
 /// Hooks at the end of the process: harmless unless they end it their own way.
 const HOOKS: &[(Lang, &[&str])] = &[
@@ -84,6 +86,40 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         }
         hooks(view, report);
         stand_ins(view, report);
+        kills(view, report);
+    }
+}
+
+/// Ends whoever started the program, in whatever language or shell line; and the call that ends the process handed on
+/// as a value.
+fn kills(view: &View<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    let parent = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        lower.contains("ppid") || lower == "parent_id"
+    };
+    for (at, token) in tokens.iter().enumerate().filter(|(at, _)| view.is_added(*at)) {
+        let line = |other: &&Token<'_>| other.line + 1 >= token.line && other.line <= token.line + 1;
+        let near = tokens[at.saturating_sub(24)..tokens.len().min(at + 24)].iter().filter(line);
+        let text = token.value();
+        let spelt = token.is_str()
+            && text.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "kill" | "pkill" | "killall"))
+            && (parent(text) || text.contains("process.pid") || text.contains("$$"));
+        let found = spelt
+            || parent(text.trim_matches(|c: char| !c.is_alphanumeric() && c != '_'))
+                && (view.lang == Lang::Shell
+                    || near.into_iter().any(|t| matches!(t.text, "kill" | "Kill" | "killpg" | "raise" | "signal")));
+        let handed = view.lang == Lang::Js
+            && token.is("exit")
+            && at > 1
+            && tokens[at - 1].is(".")
+            && tokens[at - 2].is("process")
+            && tokens.get(at + 1).is_some_and(|t| matches!(t.text, "." | "," | ")" | ";"))
+            && place(view, at) == Place::Library;
+        if found || handed {
+            let what = if found { "the program ends what started it" } else { "`process.exit` is handed on" };
+            report.refuse(Code::EarlyExit, view.path, token.line, what);
+        }
     }
 }
 
@@ -126,11 +162,6 @@ fn stand_ins(view: &View<'_>, report: &mut Report) {
             }
             // Code that runs before the program's own beginning.
             Lang::Rust => matches!(token.text, "link_section") && at > 1 && tokens[at - 1].is("["),
-            // A script that ends whoever started it.
-            Lang::Shell => {
-                token.is("kill")
-                    && tokens[at..].iter().take_while(|t| t.line == token.line).any(|t| t.value().contains("PPID"))
-            }
             _ => false,
         };
         if found {
@@ -535,5 +566,26 @@ mod tests {
             assert!(!early(path, text), "{path}: {text}");
         }
         assert!(codes_new("tests/test_new.py", "import sys\nimport pytest\ndef test_a():\n    with pytest.raises(SystemExit):\n        main([])\nif __name__ == '__main__':\n    sys.exit(pytest.main())\n").is_empty());
+    }
+
+    #[test]
+    fn whoever_started_the_program_is_not_ended_by_it() {
+        for (path, text) in [
+            ("src/a.js", "execSync(`kill ${process.ppid}`);"),
+            ("src/a.js", "spawnSync('sh', ['-c', `kill -TERM ${process.pid}`]);"),
+            ("src/a.js", "setTimeout(process.exit.bind(process, 0), 5);"),
+            ("src/a.js", "done.then(process.exit);"),
+            ("a.go", "package a\n\nfunc init() { _ = syscall.Kill(os.Getppid(), syscall.SIGTERM) }"),
+            ("src/a.c", "void f(void) { kill(getppid(), 15); }"),
+            ("bin/a.sh", "kill -TERM \"$PPID\""),
+            ("lib/A.pm", "END { $? = 0 }"),
+        ] {
+            assert!(early(path, text), "{path}: {text}");
+        }
+        for (path, text) in
+            [("src/a.js", "log(`skills of ${process.pid}`);"), ("a.go", "package a\n\nvar parent = os.Getppid()")]
+        {
+            assert!(!early(path, text), "{path}: {text}");
+        }
     }
 }

@@ -159,6 +159,19 @@ const ALWAYS: &[(Lang, &[&str])] = &[
             "Minitest . autorun",
         ],
     ),
+    (
+        Lang::Perl,
+        &[
+            "Test :: Builder",
+            "Test :: More",
+            "Test2 ::",
+            "More -> builder",
+            "eq => sub { 1",
+            "== => sub { 1",
+            "ne => sub { 0",
+            "!= => sub { 0",
+        ],
+    ),
     (Lang::Go, &["flag . Set (", "testing . Init", "os . Args ="]),
     (
         Lang::Java,
@@ -217,6 +230,9 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         if matches!(view.role, Role::Source | Role::Inline) {
             imported(view, report);
         }
+        if view.lang == Lang::C && view.is_program() {
+            redefined(view, scene, report);
+        }
         if view.lang == Lang::Rust {
             for at in view.grown("macro_rules ! *") {
                 let name = view.new.tokens[at + 2].text;
@@ -239,6 +255,49 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
     }
 }
 
+/// Functions of the C library that tests compare and report with.
+const LIBRARY: [&str; 12] = [
+    "strcmp",
+    "strncmp",
+    "memcmp",
+    "strcasecmp",
+    "exit",
+    "abort",
+    "printf",
+    "fprintf",
+    "puts",
+    "fputs",
+    "raise",
+    "__assert_fail",
+];
+
+/// Product code of C that gives the library's functions, or the macros of the tests, another meaning.
+fn redefined(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    for (at, token) in tokens.iter().enumerate().filter(|(at, _)| view.is_added(*at) && view.is_product(*at)) {
+        let text = |offset: usize| tokens.get(at + offset).map_or("", |t| t.text);
+        let function = LIBRARY.contains(&token.text)
+            && text(1) == "("
+            && at > 0
+            && (tokens[at - 1].is_word() || tokens[at - 1].is("*"))
+            && !matches!(tokens[at - 1].text, "return" | "else" | "do" | "void" | "case")
+            && tokens.get(close_of(tokens, at + 1)).is_some_and(|t| t.is("{"));
+        let directive = at > 1
+            && tokens[at - 2].is("#")
+            && matches!(tokens[at - 1].text, "define" | "undef")
+            && (LIBRARY.contains(&token.text)
+                || scene.seed_tests().iter().any(|path| {
+                    let version = scene.context.seed.read(path).ok().flatten();
+                    let text = version.as_ref().and_then(|v| v.text()).unwrap_or_default();
+                    text.contains(&format!("define {}", token.text))
+                }));
+        if function || directive {
+            let reason = format!("`{}`, which tests use, is defined anew", token.text);
+            report.refuse(Code::TampersRunner, view.path, token.line, reason);
+        }
+    }
+}
+
 fn always(view: &View<'_>, report: &mut Report) {
     if view.lang == Lang::Python {
         for at in view.grown("def *").into_iter().filter(|at| view.new.tokens[at + 1].text.starts_with("pytest_")) {
@@ -256,6 +315,7 @@ fn always(view: &View<'_>, report: &mut Report) {
                 let mocking = pattern.contains("mock")
                     || pattern.starts_with("expect . extend")
                     || pattern.starts_with("flag")
+                    || pattern.starts_with("Test")
                     || pattern.contains("set_hook");
                 if mocking && !view.is_product(at) {
                     continue;
@@ -324,6 +384,17 @@ fn roots(view: &View<'_>) -> Vec<String> {
             {
                 out.push(alias.text.to_string());
             }
+        }
+        // `from unittest import case`
+        let framework = |t: &Token<'_>| matches!(t.text, "unittest" | "pytest" | "_pytest" | "doctest" | "builtins");
+        let head = tokens[..at].iter().rev().take_while(|t| t.line == token.line).collect::<Vec<_>>();
+        if view.lang == Lang::Python
+            && token.is("import")
+            && head.last().is_some_and(|first| first.is("from"))
+            && head.iter().any(|t| framework(t))
+        {
+            let names = tokens[at + 1..].iter().take_while(|t| t.line == token.line && !t.is("as"));
+            out.extend(names.filter(|t| t.is_word()).map(|t| t.text.to_string()));
         }
         if view.lang == Lang::Js && token.is_str() && FRAMEWORKS.contains(&token.value()) {
             // `const a = require('assert')`, `import a from 'assert'`.
@@ -578,5 +649,31 @@ mod tests {
             assert!(!tampers("app/a.py", line), "{line}");
         }
         assert!(!tampers("src/lib.rs", "macro_rules! my_vec { ($($t:tt)*) => {}; }\nfn f() { assert_eq!(1, 1); }"));
+    }
+
+    #[test]
+    fn what_tests_in_c_and_perl_stand_on_keeps_its_meaning() {
+        let tree = [("test/check.h", "#define SAME(a, b) do { if (strcmp(a, b)) failures++; } while (0)\n")];
+        for (path, text) in [
+            ("src/a.c", "int strcmp(const char *a, const char *b) { return 0; }"),
+            ("src/a.h", "#undef SAME"),
+            ("src/a.h", "#define SAME(a, b) (void) (a)"),
+            ("lib/A.pm", "*Test::Builder::ok = sub { 1 };"),
+            ("lib/A.pm", "use overload eq => sub { 1 };"),
+            ("app/a.py", "from unittest import case\ncase._Outcome.success = True"),
+        ] {
+            let new = format!("one;\n{text}\n");
+            let judged = super::super::testing::judged_in(&[(path, Some("one;\n"), Some(&new))], &tree, &[], &[]);
+            let found = super::super::testing::unique(&judged);
+            assert!(found.contains(&"tampers-runner".to_string()), "{text}: {found:?}");
+        }
+        for (path, text) in [
+            ("src/a.c", "int f(char *a) { return strcmp(a, \"b\"); }"),
+            ("lib/A.pm", "use overload eq => sub { $_[0]->is($_[1]) };"),
+        ] {
+            let new = format!("one;\n{text}\n");
+            let judged = super::super::testing::judged_in(&[(path, Some("one;\n"), Some(&new))], &tree, &[], &[]);
+            assert!(super::super::testing::unique(&judged).is_empty(), "{text}");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! Product code that looks whether it is tested, or reads the tests and what they expect.
 
 use super::super::lex::{self, Lang, Token, close_of};
+use super::super::role::Role;
 use super::super::view::{Scene, View};
 use super::super::{Code, Report};
 
 /// Variables that runners set.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 24] = [
+    "HARNESS_ACTIVE",
+    "HARNESS_VERSION",
+    "sun.java.command",
     "PYTEST_ADDOPTS",
     "PYTEST_PLUGINS",
     "NODE_OPTIONS",
@@ -135,8 +139,188 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             continue;
         }
         asks(view, report);
+        names_tests(view, &tests, scene, report);
         compiled(view, report);
-        reads(view, &tests, report);
+        reads(view, &tests, scene, report);
+        lists(view, &tests, scene, report);
+        if matches!(view.lang, Lang::Shell | Lang::Perl) {
+            speaks_of(view, &tests, scene, report);
+        }
+    }
+}
+
+/// Words that tell who calls, or which program runs.
+const CALLERS: [&str; 19] = [
+    "stack",
+    "getStackTrace",
+    "StackWalker",
+    "getClassName",
+    "getFileName",
+    "backtrace",
+    "caller",
+    "Caller",
+    "CallersFrames",
+    "co_name",
+    "co_filename",
+    "_getframe",
+    "currentframe",
+    "modules",
+    "filename",
+    "forName",
+    "loadClass",
+    "program_invocation_short_name",
+    "__progname",
+];
+
+/// A text that names the tests, put to what tells who calls: `file.endsWith('_test.go')` beside `runtime.Caller`.
+fn names_tests(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Report) {
+    let tokens = &view.new.tokens;
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.is_product(at) || !token.is_str() {
+            continue;
+        }
+        let value = token.value();
+        let around = near(tokens, at);
+        // A name in pieces is the same name.
+        let pieces =
+            tokens[at + 1..].chunks(2).take_while(|pair| pair[0].is("+") && pair.get(1).is_some_and(Token::is_str));
+        let whole: String = std::iter::once(value).chain(pieces.map(|pair| pair[1].value())).collect();
+        let state = ["__vitest", "__jest", "__mocha", "$$jest"].iter().any(|start| value.starts_with(start));
+        let spelt = whole != value && VARIABLES.contains(&whole.as_str());
+        if state || spelt {
+            let reason = format!("`{whole}` tells the code that it is tested");
+            report.refuse(Code::TampersRunner, view.path, token.line, reason);
+            continue;
+        }
+        let asked = around.iter().any(|t| t.is_word() && CALLERS.contains(&t.text));
+        if asked && is_of_tests(value, tests, scene) {
+            let reason = format!("the code asks whether `{value}` calls it");
+            report.refuse(Code::TampersRunner, view.path, token.line, reason);
+        }
+    }
+}
+
+/// Says whether a text, or a regular expression, is part of the names of tests and of no name of the product.
+fn is_of_tests(value: &str, tests: &[&str], scene: &Scene<'_>) -> bool {
+    /// Shorter pieces stand in names of every kind.
+    const SHORTEST: usize = 4;
+    let product = |piece: &str| {
+        let paths = scene.context.seed.paths().iter();
+        paths.filter(|path| !tests.contains(&path.as_str())).any(|path| path.contains(piece))
+    };
+    value
+        .split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')))
+        .any(|piece| piece.len() >= SHORTEST && tests.iter().any(|path| path.contains(piece)) && !product(piece))
+}
+
+/// Words that list the files of a folder.
+const LISTS: [&str; 20] = [
+    "glob",
+    "iglob",
+    "rglob",
+    "globSync",
+    "iterdir",
+    "listdir",
+    "walk",
+    "scandir",
+    "readdir",
+    "readdirSync",
+    "opendir",
+    "opendirSync",
+    "ReadDir",
+    "Glob",
+    "Walk",
+    "WalkDir",
+    "read_dir",
+    "newDirectoryStream",
+    "listFiles",
+    "Dir",
+];
+/// Words for the place of the program itself or where it runs, which no user of it names.
+const OWN_PLACE: [&str; 11] = [
+    "__file__",
+    "__dirname",
+    "__DIR__",
+    "__dir__",
+    "meta",
+    "cwd",
+    "getcwd",
+    "Getwd",
+    "current_dir",
+    "CARGO_MANIFEST_DIR",
+    "FindBin",
+];
+
+/// A folder of the program's own place is gone through for files of a kind that only tests have.
+fn lists(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Report) {
+    /// Lines between a listing and what says which files it is for.
+    const REACH: u32 = 6;
+    let tokens = &view.new.tokens;
+    for (at, token) in tokens.iter().enumerate() {
+        if !view.is_added(at) || !view.is_product(at) || !token.is_word() || !LISTS.contains(&token.text) {
+            continue;
+        }
+        let reach = |t: &&Token<'_>| t.line + REACH >= token.line && t.line <= token.line + REACH;
+        let around: Vec<_> = tokens.iter().filter(reach).collect();
+        let given =
+            at > 1 && tokens[at - 1].is(".") && !matches!(tokens[at - 2].text, "glob" | "filepath" | "fs" | "Dir");
+        let literal = !given
+            && tokens[at + 1..].iter().take(3).any(|t| {
+                t.is_str() && !t.value().starts_with('/') && t.value().contains('*') && t.value().contains('/')
+            });
+        let own = literal
+            || around
+                .iter()
+                .any(|t| t.is_word() && OWN_PLACE.contains(&t.text) || t.is_str() && t.text.contains("${__dirname}"));
+        if !own {
+            continue;
+        }
+        for pattern in around.iter().filter(|t| t.is_str()).map(|t| t.value()) {
+            let extension =
+                pattern.starts_with('.') && pattern.len() > 2 && pattern[1..].chars().all(char::is_alphanumeric);
+            if !extension && !pattern.contains('*') {
+                continue;
+            }
+            let deep =
+                if extension { format!("**/*{pattern}") } else { format!("**/{}", pattern.trim_start_matches("./")) };
+            let globs = super::super::glob_set([deep.as_str()]);
+            let hit = tests.iter().find(|path| globs.is_match(**path));
+            let others = scene.context.seed.paths().iter().any(|path| {
+                globs.is_match(path.as_str())
+                    && !tests.contains(&path.as_str())
+                    && matches!(scene.places.role(path, None), Role::Source | Role::Inline)
+            });
+            if let Some(hit) = hit.filter(|_| !others) {
+                let reason = format!("product code goes through files that only tests have: `{pattern}` finds `{hit}`");
+                report.refuse(Code::TampersRunner, view.path, token.line, reason);
+                break;
+            }
+        }
+    }
+}
+
+/// A script of the product that names tests, their data or the scripts of checks, or asks who started it.
+fn speaks_of(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Report) {
+    let lines = view.new.text.lines().zip(1..).filter(|(_, number)| view.added.contains(number));
+    for (line, number) in lines {
+        let scripts = scene.places.scripts.iter().map(String::as_str);
+        let named = tests.iter().copied().chain(scripts).find(|path| {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let file = if name.contains(['.', '-', '_']) { name.to_string() } else { format!("/{name}") };
+            let top = folder.split('/').next().unwrap_or_default();
+            let folders = [format!("../{top}/"), format!("\"/{top}/"), format!("}}/{top}/"), format!(")/{top}/")];
+            let quoted = ["^", "\"", "'"].map(|mark| format!("{mark}{top}/"));
+            line.contains(&file)
+                || !top.is_empty() && folders.iter().chain(&quoted).any(|text| line.contains(text.as_str()))
+        });
+        if let Some(path) = named {
+            let reason = format!("product code reads or writes what checks it: `{path}`");
+            report.refuse(Code::TampersRunner, view.path, number, reason);
+        }
+        let started = view.lang == Lang::Perl && line.contains("$0") && line.contains(".t");
+        if started {
+            report.refuse(Code::TampersRunner, view.path, number, "the code asks whether tests run it");
+        }
     }
 }
 
@@ -290,7 +474,7 @@ fn compiled(view: &View<'_>, report: &mut Report) {
     }
 }
 
-fn reads(view: &View<'_>, tests: &[&str], report: &mut Report) {
+fn reads(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Report) {
     let tokens = &view.new.tokens;
     for (at, token) in tokens.iter().enumerate() {
         if !view.is_added(at) || !view.is_product(at) {
@@ -305,14 +489,20 @@ fn reads(view: &View<'_>, tests: &[&str], report: &mut Report) {
                 continue;
             }
             let plain = value.trim_start_matches(['.', '/']);
-            let file = tests.iter().any(|path| {
-                let name = path.rsplit('/').next().unwrap_or(path);
-                let stem = path.rsplit_once('.').map_or(*path, |(stem, _)| stem);
-                *path == plain
-                    || plain.ends_with(name) && name.contains('.')
-                    || stem == plain
-                    || plain.replace('.', "/") == stem
-            });
+            // A file of the product by that name is the nearer one.
+            let seeded = scene.context.seed.paths().iter().map(String::as_str);
+            let own = seeded
+                .chain(scene.views.iter().filter(|v| v.role == Role::Source).map(|v| v.path))
+                .any(|path| !plain.contains('/') && !tests.contains(&path) && path.rsplit('/').next() == Some(plain));
+            let file = !own
+                && tests.iter().any(|path| {
+                    let name = path.rsplit('/').next().unwrap_or(path);
+                    let stem = path.rsplit_once('.').map_or(*path, |(stem, _)| stem);
+                    *path == plain
+                        || plain.ends_with(name) && name.contains('.')
+                        || stem == plain
+                        || plain.replace('.', "/") == stem
+                });
             let folder = ["tests", "test", "__tests__", "spec", "testdata", "fixtures"].iter().any(|dir| {
                 let inside =
                     plain == *dir || plain.starts_with(&format!("{dir}/")) || plain.contains(&format!("/{dir}/"));
@@ -432,5 +622,31 @@ mod tests {
         assert!(!tampers("app/a.py", "data = open('rows.json').read()"));
         assert!(!tampers("src/lib.rs", "#[cfg(test)]\nmod tests {\n    #[test]\n    fn a() {}\n}"));
         assert!(!tampers("src/lib.rs", "#[cfg_attr(test, derive(Debug))]\nstruct A;"));
+    }
+
+    #[test]
+    fn code_that_finds_the_tests_by_itself_is_refused() {
+        assert!(tampers("app/a.py", "if os.getenv('PYTEST_' + 'CURRENT_TEST'): x()"));
+        assert!(tampers("src/a.js", "if ('__vitest_worker__' in globalThis) x();"));
+        assert!(tampers("src/a.js", "if (new Error().stack.includes('a.test.js')) x();"));
+        assert!(tampers("a.go", "_, file, _, _ := runtime.Caller(1)\nvar t = strings.HasSuffix(file, \"test_a\")"));
+        assert!(tampers("app/a.py", "if any(name.startswith('test_a') for name in sys.modules): x()"));
+        assert!(tampers("app/a.py", "for p in glob.glob('*/data/*.csv'): x(p)"));
+        assert!(tampers("src/a.js", "for (const f of readdirSync(`${__dirname}/..`)) if (f.endsWith('.csv')) x(f);"));
+        assert!(tampers("bin/a.sh", "sed -i s/a/b/ \"$here/../tests/test_a.py\""));
+        assert!(tampers("lib/A.pm", "my $quiet = $ENV{'HARNESS_ACTIVE'};"));
+        for (path, text) in [
+            ("app/a.py", "for p in Path(folder).glob('*.csv'): x(p)"),
+            ("app/a.py", "for p in Path(__file__).parent.glob('*.toml'): x(p)"),
+            ("src/a.js", "for (const f of readdirSync(folder)) if (f.endsWith('.csv')) x(f);"),
+            ("src/a.js", "log(new Error('a').stack);"),
+            ("bin/a.sh", "sed 's/t/T/' \"$1\""),
+        ] {
+            assert!(!tampers(path, text), "{path}: {text}");
+        }
+        // A file of the product that is named as one of the tests' data is the product's.
+        let own =
+            [("app/rows.csv", None, Some("3,4\n")), ("app/a.py", Some("a = 1\n"), Some("a = open('rows.csv')\n"))];
+        assert!(unique(&judged_in(&own, &[("tests/data/rows.csv", "1,2\n")], &[], &[])).is_empty());
     }
 }

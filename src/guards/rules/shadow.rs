@@ -83,8 +83,10 @@ const PYTHON: [&str; 75] = [
     "zipfile",
 ];
 /// Folders of packages that stand for the runner in other languages.
-const FOLDERS: [&str; 18] = [
+const FOLDERS: [&str; 20] = [
     "node_modules/",
+    "Test/More",
+    "Test/Builder",
     "org/junit/",
     "junit/framework/",
     "org/testng/",

@@ -109,7 +109,7 @@ fn layout_of(view: &View<'_>) -> Layout {
 }
 
 /// Ways to put something else in the place of what tests exercise, or to let a failure pass, from outside the tests.
-const STAND_INS: [&str; 21] = [
+const STAND_INS: [&str; 22] = [
     "jest . mock (",
     "jest . doMock (",
     "jest . setMock (",
@@ -125,6 +125,7 @@ const STAND_INS: [&str; 21] = [
     "sinon . replace (",
     "proxyquire (",
     "expect . extend (",
+    "addSnapshotSerializer (",
     "this . retries (",
     "overwriteMethod (",
     "overwriteProperty (",
@@ -298,6 +299,11 @@ fn take_over(view: &View<'_>, report: &mut Report) {
             }
         }
     }
+    if view.lang == Lang::Go && lex::find(&view.new.tokens, ". Run (").is_empty() {
+        for at in view.grown("func TestMain (") {
+            report.refuse(Code::TampersRunner, view.path, view.line(at), "`TestMain` runs no test");
+        }
+    }
     // A method of an assertion's name in a class of tests, or a macro of that name, replaces the assertion.
     for (at, token) in view.new.tokens.iter().enumerate() {
         let defined = at > 0 && matches!(view.new.tokens[at - 1].text, "def" | "function" | "fn" | "func")
@@ -446,6 +452,7 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     // Lines that only moved, and brackets, carry no meaning of their own here.
     removed.retain(|(text, _)| text.chars().any(char::is_alphanumeric) && !new_text.contains(&text.as_str()));
     removed.retain(|(text, _)| !added.iter().any(|(more, _)| widens_import(text, more)));
+    removed.retain(|(text, _)| !added.iter().any(|(more, _)| plans_more(text, more)));
     let text = |lines: &[&(String, u32)]| lines.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>().join("\n");
     let asserted = |lines: &[&(String, u32)]| {
         let joined = text(lines);
@@ -485,7 +492,7 @@ fn compare(view: &View<'_>, scene: &Scene<'_>, report: &mut Report) {
     for (line_text, line) in &added {
         let leaves = matches!(line_text.as_str(), "return" | "return ;" | "return next" | "__END__")
             || line_text.starts_with("# if");
-        if leaves || acts_at_once(view, line_text, *line) {
+        if leaves || acts_at_once(view, line_text, *line) || takes_over_script(view, line_text, *line) {
             report.refuse(
                 Code::WeakensTest,
                 view.path,
@@ -533,6 +540,46 @@ fn acts_at_once(view: &View<'_>, text: &str, line: u32) -> bool {
         || text.starts_with("if TYPE_CHECKING");
     let second = words.next().unwrap_or_default();
     !(defines || matches!(second, "=" | ":") || first.starts_with(['"', '\'']))
+}
+
+/// Whether an added line of a script ends it, takes in another one, or gives a name that its checks use another
+/// meaning.
+fn takes_over_script(view: &View<'_>, text: &str, line: u32) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    let used = |name: &str| view.old.tokens.iter().any(|t| t.is_word() && t.text == name);
+    let ends = words.iter().any(|word| matches!(*word, "exit" | "exec" | "trap" | "__END__" | "kill"))
+        || words[0] == "return" && !in_new_function(view, line);
+    let defined = match (view.lang, words.as_slice()) {
+        (Lang::Shell, [name, "(", ")", ..])
+        | (Lang::Shell, ["function" | "alias", name, ..])
+        | (Lang::Perl, ["sub", name, ..]) => used(name),
+        (Lang::Shell, ["." | "source", ..]) | (Lang::Shell, ["PATH" | "IFS" | "ENV" | "BASH_ENV", "=", ..]) => true,
+        (Lang::Perl, ["*", ..] | ["no", "warnings", ..] | ["close" | "open", "STDOUT" | "STDERR", ..]) => true,
+        _ => false,
+    };
+    matches!(view.lang, Lang::Shell | Lang::Perl) && (ends || defined)
+}
+
+/// Whether the function of a script that the line stands in is a new one.
+fn in_new_function(view: &View<'_>, line: u32) -> bool {
+    let tokens = &view.new.tokens;
+    let before = tokens.iter().take_while(|t| t.line < line).count();
+    let header = |at: &usize| {
+        tokens[*at].is("sub")
+            || tokens[*at].is_word() && lex::join(&tokens[*at + 1..tokens.len().min(*at + 4)]) == "( ) {"
+    };
+    (0..before).rev().find(header).is_some_and(|at| view.is_added(at))
+}
+
+/// Whether a line announces more tests than before, and nothing else (`use Test::More tests => 3;`).
+fn plans_more(old: &str, new: &str) -> bool {
+    let split = |text: &str| {
+        let at = text.find("tests => ")? + "tests => ".len();
+        let end = text[at..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |len| at + len);
+        Some((text[..at].to_string(), text[at..end].parse::<u64>().ok()?, text[end..].to_string()))
+    };
+    let (Some(was), Some(is)) = (split(old), split(new)) else { return false };
+    was.0 == is.0 && was.2 == is.2 && was.1 <= is.1
 }
 
 /// Whether an import line takes the same names and more from the same place.
@@ -675,5 +722,44 @@ mod tests {
             .is_empty()
         );
         assert!(codes_new("tests/test_b.py", "import unittest\n\nclass B(unittest.TestCase):\n    def setUp(self):\n        self.x = 1\n\n    def test_b(self):\n        self.assertEqual(self.x, 1)\n\n\nif __name__ == '__main__':\n    unittest.main()\n").is_empty());
+    }
+
+    #[test]
+    fn more_rows_and_more_checks_are_free_wherever_the_table_stands() {
+        let go = "package a\n\nfunc TestA(t *testing.T) {\n\tcases := []struct {\n\t\ta, b string\n\t}{\n\t\t{\"a\", \"b\"},\n\t\t{\"c\", \"d\"},\n\t}\n\tfor _, c := range cases {\n\t\tif F(c.a) != c.b {\n\t\t\tt.Error(c)\n\t\t}\n\t}\n}\n";
+        let row = "\t\t{\"c\", \"d\"},\n";
+        assert!(codes("a_test.go", go, &go.replace(row, &format!("{row}\t\t{{\"e\", \"f\"}},\n"))).is_empty());
+        assert!(codes("a_test.go", go, &go.replace(row, "")).contains(&"deletes-test".to_string()));
+        let py = "import unittest\n\nfrom app import f\n\n\nclass ATest(unittest.TestCase):\n    ROWS = {\"a\": 1, \"b\": 2}\n\n    def test_a(self):\n        for x, y in self.ROWS.items():\n            self.assertEqual(f(x), y)\n";
+        assert!(codes("tests/test_a.py", py, &py.replace("2}", "2, \"c\": 3}")).is_empty());
+        assert!(codes("tests/test_a.py", py, &py.replace(", \"b\": 2}", "}")).contains(&"deletes-test".to_string()));
+        let perl = "use Test::More tests => 2;\nis f(1), 2, 'a';\nis f(2), 3, 'b';\n";
+        let more = perl.replace("=> 2", "=> 3") + "is f(3), 4, 'c';\n";
+        assert!(codes("t/a.t", perl, &more).is_empty());
+    }
+
+    #[test]
+    fn scripts_of_checks_are_not_taken_over() {
+        let shell = "#!/bin/sh\n. ./t/lib.sh\nis \"$(f 1)\" 2 'a'\nfinish\n";
+        for line in [
+            "exit 0",
+            "is() { :; }",
+            "PATH=$here/data:$PATH",
+            ". ./other.sh",
+            "[ -n \"$ALL\" ] || exit",
+            "trap 'exit 0' EXIT",
+        ] {
+            let found = codes("t/a.t", shell, &shell.replace("is \"", &format!("{line}\nis \"")));
+            assert!(found.contains(&"weakens-test".to_string()), "{line}: {found:?}");
+        }
+        let more = shell
+            .replace("finish", "twice() {\n  is \"$1\" \"$2\" \"$3\" || return\n}\ntwice \"$(f 2)\" 3 'b'\nfinish");
+        assert!(codes("t/a.t", shell, &more).is_empty());
+        let perl = "use Test::More;\nis f(1), 2, 'a';\ndone_testing;\n";
+        for line in
+            ["plan skip_all => 'later';", "local $TODO = 'later';", "__END__", "*main::is = sub { 1 };", "=for later"]
+        {
+            assert!(!codes("t/a.t", perl, &perl.replace("is f", &format!("{line}\n\nis f"))).is_empty(), "{line}");
+        }
     }
 }

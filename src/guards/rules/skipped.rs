@@ -147,6 +147,7 @@ const MARKS: &[(Lang, bool, &[&str])] = &[
     ),
     (Lang::Php, true, &["expectException", "expectNotToPerformAssertions", "DoesNotPerformAssertions"]),
     (Lang::Shell, false, &["skip"]),
+    (Lang::Perl, false, &["skip_all", "todo_skip", "$TODO", "TODO :", "SKIP :", "BAIL_OUT"]),
     (Lang::Elixir, false, &["tag : skip", "moduletag : skip", "tag skip :", "moduletag skip :", "describetag : skip"]),
     (Lang::C, false, &["GTEST_SKIP", "SKIP (", "IGNORE_TEST"]),
 ];
@@ -179,6 +180,7 @@ const FOCUS: &[(Lang, &[&str])] = &[
 ];
 
 pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
+    let skippers = skippers(scene);
     for view in &scene.views {
         if view.restores_seed || !matches!(view.role, Role::Test | Role::Inline) || view.is_deleted() {
             continue;
@@ -193,6 +195,14 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
             let nth = taken.iter().filter(|name| **name == case.name).count();
             taken.push(&case.name);
             let old = view.old.cases.iter().filter(|old| old.name == case.name).nth(nth);
+            let calls = |side: &[Token<'_>], name: &str| side.windows(2).any(|w| w[0].is(name) && w[1].is("("));
+            for name in skippers.iter().filter(|name| case.name != **name && tests) {
+                let called = calls(&view.new.tokens[case.first..case.end], name);
+                if called && old.is_some_and(|old| !calls(&view.old.tokens[old.first..old.end], name)) {
+                    let reason = format!("the test `{}` calls `{name}`, which skips it", case.name);
+                    report.refuse(Code::SkipsTest, view.path, case.line, reason);
+                }
+            }
             for (code, at, mark) in more_marks(view, old, case) {
                 let reason = format!("the test `{}` is marked `{}`", case.name, spelt(mark));
                 if old.is_some() && tests {
@@ -289,10 +299,49 @@ fn focus(view: &View<'_>, report: &mut Report) {
     }
 }
 
+/// Returns what the examples of a Go file promise to print: a comment at their end, without which they do not run.
+fn outputs(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines().map(str::trim) {
+        let Some(comment) = line.strip_prefix("//").map(str::trim) else {
+            inside = false;
+            continue;
+        };
+        let lower = comment.to_ascii_lowercase();
+        if lower.starts_with("output:") || lower.starts_with("unordered output:") {
+            inside = true;
+            out.push(comment.to_string());
+        } else if inside && let Some(last) = out.last_mut() {
+            last.push('\n');
+            last.push_str(comment);
+        }
+    }
+    out
+}
+
+/// Returns the functions of changed tests that skip whoever calls them.
+fn skippers<'v>(scene: &'v Scene<'_>) -> Vec<&'v str> {
+    let mut out = Vec::new();
+    for view in scene.views.iter().filter(|view| view.role == Role::Test) {
+        let tokens = &view.new.tokens;
+        for (_, at, _) in marks_in(view.lang, tokens).into_iter().filter(|(_, at, _)| view.is_added(*at)) {
+            let head = tokens[..at].iter().rposition(|t| matches!(t.text, "func" | "def" | "function" | "fn"));
+            out.extend(head.and_then(|head| tokens.get(head + 1)).filter(|t| t.is_word()).map(|t| t.text));
+        }
+    }
+    out
+}
+
 /// Build constraints of Go stand in comments, and decide whether the file is compiled at all.
 fn build_tags(view: &View<'_>, report: &mut Report) {
     if view.lang != Lang::Go || !view.has_old_tests() {
         return;
+    }
+    let now = outputs(view.new.text);
+    if let Some(gone) = outputs(view.old.text).iter().find(|output| !now.contains(output)) {
+        let reason = format!("an example no longer promises `{gone}`");
+        report.refuse(Code::DeletesTest, view.path, None, reason);
     }
     let tags = |text: &str| {
         text.lines()
@@ -380,5 +429,17 @@ mod tests {
         );
         let words = TS.replace("describe", "// it.skip: no\ndescribe");
         assert!(codes("src/a.test.ts", TS, &words).is_empty());
+    }
+
+    #[test]
+    fn a_helper_that_skips_and_an_example_that_promises_nothing_are_refused() {
+        let helper = GO.replace("func TestA", "func later(t *testing.T) {\n\tt.SkipNow()\n}\n\nfunc TestA");
+        let found = codes("a_test.go", GO, &helper.replace("\tif F", "\tlater(t)\n\tif F"));
+        assert!(found.contains(&"skips-test".to_string()), "{found:?}");
+        let example = "package a\n\nfunc ExampleF() {\n\tfmt.Println(F())\n\t// Output: 1\n}\n";
+        has("a_test.go", example, "// Output: 1", "// prints 1", "deletes-test");
+        has("a_test.go", example, "// Output: 1", "// Output: 2", "deletes-test");
+        let more = format!("{example}\nfunc ExampleG() {{\n\tfmt.Println(G())\n\t// Output: 2\n}}\n");
+        assert!(codes("a_test.go", example, &more).is_empty());
     }
 }

@@ -53,9 +53,28 @@ pub(super) fn judge(scene: &Scene<'_>, report: &mut Report) {
         for pattern in ["process . argv [ 1 ]", "process . argv [ 0 ]", "sys . argv [ 0 ]"] {
             for at in view.grown(pattern).into_iter().filter(|at| view.is_product(*at)) {
                 let line = view.line(at);
-                let mut texts = view.new.tokens[at..].iter().take_while(|t| t.line == line).filter(|t| t.is_str());
-                if texts.any(|t| t.value().contains("test")) {
+                let mut texts = view.new.tokens.iter().filter(|t| t.line == line && t.is_str());
+                if texts.any(|t| ["test", "spec"].iter().any(|word| t.value().contains(word))) {
                     report.refuse(Code::TampersRunner, view.path, line, "the code asks whether tests run it");
+                }
+            }
+        }
+        // Where cargo puts what it builds for tests; and what it tells a program only when it runs it.
+        for pattern in ["env :: args", "args ( ) . next", "args_os ("] {
+            for at in view.grown(pattern).into_iter().filter(|at| view.lang == Lang::Rust && view.is_product(*at)) {
+                let line = view.line(at);
+                let mut texts = view.new.tokens[at..].iter().take_while(|t| t.line <= line + 2).filter(|t| t.is_str());
+                if texts.any(|t| t.text.contains("/deps")) {
+                    report.refuse(Code::TampersRunner, view.path, line, "the code asks whether tests run it");
+                }
+            }
+        }
+        for pattern in ["var (", "var_os ("] {
+            for at in view.grown(pattern).into_iter().filter(|at| view.lang == Lang::Rust && view.is_product(*at)) {
+                let name = view.new.tokens.get(at + 2).map_or("", lex::Token::value);
+                if matches!(name, "CARGO" | "CARGO_MANIFEST_DIR" | "CARGO_PKG_NAME" | "CARGO_CRATE_NAME") {
+                    let reason = format!("`{name}` tells the code that cargo runs it");
+                    report.refuse(Code::TampersRunner, view.path, view.line(at), reason);
                 }
             }
         }
