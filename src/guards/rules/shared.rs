@@ -550,11 +550,11 @@ fn takes_over_script(view: &View<'_>, text: &str, line: u32) -> bool {
     let ends = words.iter().any(|word| matches!(*word, "exit" | "exec" | "trap" | "__END__" | "kill"))
         || words[0] == "return" && !in_new_function(view, line);
     let defined = match (view.lang, words.as_slice()) {
-        (Lang::Shell, [name, "(", ")", ..])
-        | (Lang::Shell, ["function" | "alias", name, ..])
-        | (Lang::Perl, ["sub", name, ..]) => used(name),
-        (Lang::Shell, ["." | "source", ..]) | (Lang::Shell, ["PATH" | "IFS" | "ENV" | "BASH_ENV", "=", ..]) => true,
-        (Lang::Perl, ["*", ..] | ["no", "warnings", ..] | ["close" | "open", "STDOUT" | "STDERR", ..]) => true,
+        (Lang::Shell, [name, "(", ")", ..] | ["function" | "alias", name, ..]) | (Lang::Perl, ["sub", name, ..]) => {
+            used(name)
+        }
+        (Lang::Shell, ["." | "source", ..] | ["PATH" | "IFS" | "ENV" | "BASH_ENV", "=", ..])
+        | (Lang::Perl, ["*", ..] | ["no", "warnings", ..] | ["close" | "open", "STDOUT" | "STDERR", ..]) => true,
         _ => false,
     };
     matches!(view.lang, Lang::Shell | Lang::Perl) && (ends || defined)
