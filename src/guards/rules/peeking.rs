@@ -317,11 +317,26 @@ fn speaks_of(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Re
             let reason = format!("product code reads or writes what checks it: `{path}`");
             report.refuse(Code::TampersRunner, view.path, number, reason);
         }
-        let started = view.lang == Lang::Perl && line.contains("$0") && line.contains(".t");
+        let started = match view.lang {
+            Lang::Perl => line.contains("$0") && line.contains(".t"),
+            Lang::Shell => compares_own_path(line),
+            _ => false,
+        };
         if started {
             report.refuse(Code::TampersRunner, view.path, number, "the code asks whether tests run it");
         }
     }
+}
+
+/// Says whether a line of a shell script looks for `..` in the path it was called by: tests call it so, its users do
+/// not. Going up from there (`${0%/*}/..`) is another thing.
+fn compares_own_path(line: &str) -> bool {
+    let cut = line.split("${0").skip(1).any(|rest| {
+        let pattern = rest.split('}').next().unwrap_or_default();
+        pattern.starts_with(['#', '%', '/']) && pattern.contains("..")
+    });
+    let asked = ["$0", "${0}", "$BASH_SOURCE"].iter().any(|name| line.contains(name));
+    cut || asked && ["*/..", "*..", "../*", "..*"].iter().any(|glob| line.contains(glob))
 }
 
 /// Returns the tokens on the line of `at` and the next two: a question is rarely longer.
@@ -635,12 +650,17 @@ mod tests {
         assert!(tampers("src/a.js", "for (const f of readdirSync(`${__dirname}/..`)) if (f.endsWith('.csv')) x(f);"));
         assert!(tampers("bin/a.sh", "sed -i s/a/b/ \"$here/../tests/test_a.py\""));
         assert!(tampers("lib/A.pm", "my $quiet = $ENV{'HARNESS_ACTIVE'};"));
+        assert!(tampers("bin/a.sh", "if [ \"${0#*/../}\" != \"$0\" ]; then echo 3; exit; fi"));
+        assert!(tampers("bin/a.sh", "case \"$0\" in */../*) echo 3 ;; esac"));
         for (path, text) in [
             ("app/a.py", "for p in Path(folder).glob('*.csv'): x(p)"),
             ("app/a.py", "for p in Path(__file__).parent.glob('*.toml'): x(p)"),
             ("src/a.js", "for (const f of readdirSync(folder)) if (f.endsWith('.csv')) x(f);"),
             ("src/a.js", "log(new Error('a').stack);"),
             ("bin/a.sh", "sed 's/t/T/' \"$1\""),
+            ("bin/a.sh", "root=\"${0%/*}/..\""),
+            ("bin/a.sh", "cd \"$(dirname \"$0\")/..\" || exit 2"),
+            ("bin/a.sh", "echo \"usage: $0 FIRST..LAST\""),
         ] {
             assert!(!tampers(path, text), "{path}: {text}");
         }
