@@ -271,7 +271,7 @@ fn in_a_folder_of_a_monorepo_checks_run_there_and_paths_begin_at_the_root() {
     // From within the folder it is the same loop.
     let result = scene.environment.cloop(&folder, ["result", "--json"]).expect_code(0).json();
     assert_eq!((&result["changed"][0]["path"], &result["landed"]), (&inside(SUM).into(), &true.into()));
-    assert_eq!(result["next"][0], "loop-companion result");
+    assert_eq!(result["next"][0], "loop-companion result --patch");
     let from_above = scene.cloop(["-C", "packages/ä b", "status", "--json"]).expect_code(0).json();
     assert_eq!(from_above["next"][0], "loop-companion -C 'packages/ä b' result");
 }
