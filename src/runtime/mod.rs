@@ -5,6 +5,7 @@
 
 mod agents;
 mod ask;
+mod baseline;
 mod candidates;
 mod ending;
 mod inputs;
