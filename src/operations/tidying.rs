@@ -197,8 +197,8 @@ pub struct PruneReport {
     pub kept: u32,
 }
 
-/// Removes all but the newest `keep` runs, with their refs. A live one, and one that was not written by a program of
-/// this version or older, stays.
+/// Removes all but the newest `keep` runs, with their refs, and what a worker left that died before its loop began. A
+/// live one, and one that was not written by a program of this version or older, stays.
 pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport> {
     let repository = session.repository()?;
     let store = session.store(&repository);
@@ -217,11 +217,12 @@ pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport
         for own in repository.own_worktrees()?.iter().filter(|own| own.belongs_to(id)) {
             own.remove(&repository)?;
         }
-        for reference in repository.list_refs(&crate::workspace::run_refs(id))? {
-            repository.delete_ref(&reference.name)?;
-        }
-        store.remove_run(id).with_context(|| format!("remove run {id}"))?;
+        remove(&repository, &store, id)?;
         removed.push(id.clone());
+    }
+    // Nobody is about to begin one of these while the lock is held here.
+    for id in lock.as_ref().map_or_else(|| Ok(Vec::new()), |_| store.unbegun())? {
+        remove(&repository, &store, &id)?;
     }
     if removed.len() == runs.len() {
         // Nothing is left that the readable face could be of.
@@ -229,4 +230,12 @@ pub fn prune(session: &Session, keep: Option<u32>) -> anyhow::Result<PruneReport
     }
     let kept = runs.len() - removed.len();
     Ok(PruneReport { schema_version: SCHEMA_VERSION, removed, kept: u32::try_from(kept).unwrap_or(u32::MAX) })
+}
+
+/// Removes a run's refs, and then its folder: as long as that is there, the refs can be found again.
+fn remove(repository: &Repository, store: &Store, id: &str) -> anyhow::Result<()> {
+    for reference in repository.list_refs(&crate::workspace::run_refs(id))? {
+        repository.delete_ref(&reference.name)?;
+    }
+    store.remove_run(id).with_context(|| format!("remove run {id}"))
 }

@@ -73,19 +73,32 @@ impl Store {
 
     /// Returns the ids of all runs, oldest first. One whose first event is not whole yet has not begun, and is none.
     pub fn runs(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.folders()?.0)
+    }
+
+    /// Returns the ids of what would be runs, had their workers not died before the first event: folders that hold
+    /// nothing of an iteration.
+    pub fn unbegun(&self) -> anyhow::Result<Vec<String>> {
+        let mut ids = self.folders()?.1;
+        ids.retain(|id| {
+            let dir = self.run(id).dir;
+            dir.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && !dir.join("iterations").exists()
+        });
+        Ok(ids)
+    }
+
+    /// Returns the names of what stands among the runs, oldest first: runs that have begun, and the rest.
+    fn folders(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let dir = self.dir.join("runs");
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
-            Err(error) if files::is_absent(&error) => return Ok(Vec::new()),
+            Err(error) if files::is_absent(&error) => return Ok((Vec::new(), Vec::new())),
             Err(error) => return Err(error).with_context(|| format!("read {}", dir.display())),
         };
-        let mut ids: Vec<String> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| journal::has_begun(&entry.path().join("events.jsonl")))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let mut ids: Vec<String> =
+            entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok()).collect();
         ids.sort();
-        Ok(ids)
+        Ok(ids.into_iter().partition(|id| journal::has_begun(&self.run(id).journal_path())))
     }
 
     /// Returns the newest run, if there is one.

@@ -520,8 +520,15 @@ fn prune_removes_old_loops_with_their_refs_and_keeps_the_live_one() {
     assert_eq!(pruned["kept"], 1);
     assert_eq!(lab.status()["status"], "running");
     lab.run(["stop"]).expect_code(0);
+    // As of a worker that died between its ref and its first event; and a run whose journal somebody moved away.
+    let runs = lab.repo.path().join(".git/cloop/runs");
+    let (died, moved) = (runs.join("20200101-000000-dead"), runs.join("20200102-000000-beef"));
+    fs::create_dir_all(&died).and_then(|()| fs::create_dir_all(moved.join("iterations/0001"))).unwrap();
+    fs::write(died.join("events.jsonl"), "{\"se").unwrap();
+    lab.repo.git(["update-ref", "refs/cloop/20200101-000000-dead/seed", "HEAD"]);
     lab.run(["prune", "--keep", "0"]).expect_code(0);
     assert!(lab.repo.git(["for-each-ref", "refs/cloop"]).is_empty());
+    assert!(!died.exists() && moved.exists());
     assert_eq!(lab.status()["status"], "none");
     lab.assert_clean();
 }
