@@ -65,30 +65,61 @@ impl Places {
     }
 }
 
-/// Returns the folders of checks by name, and those that a command gives to a runner, where a program in them checks
-/// something and is no test by its own name already.
+/// Returns the folders of checks by name that no program elsewhere uses, and those that a command gives to a runner,
+/// where a program in them checks something and is no test by its own name already.
 fn whole_folders(seed: &dyn Tree, commands: &[String]) -> BTreeSet<String> {
-    let mut named: BTreeSet<String> = CHECK_FOLDERS.iter().map(ToString::to_string).collect();
+    let mut folders: BTreeSet<String> = CHECK_FOLDERS.iter().map(ToString::to_string).collect();
+    // An application that has checks of its own, of hosts or of cheques, takes them in somewhere.
+    folders.retain(|folder| seed.paths().iter().any(|path| path.starts_with(&format!("{folder}/"))));
+    folders.retain(|folder| !is_used(seed, folder));
     for command in commands {
         let words = words(command);
         if let Some(first) = words.iter().position(|word| COLLECTORS.contains(word)) {
-            let folders = words[first + 1..].iter().map(|word| word.trim_start_matches("./").trim_end_matches('/'));
+            let given = words[first + 1..].iter().map(|word| word.trim_start_matches("./").trim_end_matches('/'));
             // The product's own folders hold tests beside what they test.
             let product = |folder: &str| matches!(folder, "src" | "lib" | "app" | "pkg" | "bin" | "cmd" | "." | "");
-            named.extend(folders.filter(|folder| !product(folder)).map(str::to_string));
+            folders.extend(given.filter(|folder| !product(folder)).map(str::to_string));
         }
     }
-    named.retain(|folder| {
+    folders.retain(|folder| {
         let inside = format!("{folder}/");
         let files = seed.paths().iter().filter(|path| path.starts_with(&inside));
         files.take(MOST_FILES).any(|path| {
-            let text = seed.read(path).ok().flatten();
-            let text = text.as_ref().and_then(|version| version.text()).unwrap_or_default();
-            let test = path.ends_with(".t") || test_role(path, Some(text)) == Role::Source;
-            test && Lang::of(path, text).is_code() && CHECKING.iter().any(|word| text.contains(word))
+            let text = text_of(seed, path);
+            let test = path.ends_with(".t") || test_role(path, Some(&text)) == Role::Source;
+            test && Lang::of(path, &text).is_code() && CHECKING.iter().any(|word| text.contains(word))
         })
     });
-    named
+    folders
+}
+
+/// Says whether a program outside a folder names it as a program names what it takes in.
+fn is_used(seed: &dyn Tree, folder: &str) -> bool {
+    let inside = format!("{folder}/");
+    let mut ways = vec![
+        format!("import {folder}"),
+        format!("from {folder}"),
+        format!("mod {folder};"),
+        format!("{folder}::"),
+        format!("/{folder}/"),
+        format!("/{folder}\""),
+        format!("/{folder}'"),
+        format!("\"{folder}/"),
+    ];
+    // A single letter before a point is anything.
+    if folder.len() > 1 {
+        ways.push(format!("{folder}."));
+    }
+    let outside = seed.paths().iter().filter(|path| !path.starts_with(&inside) && Lang::of(path, "").is_code());
+    outside.take(MOST_FILES).any(|path| {
+        let text = text_of(seed, path);
+        test_role(path, Some(&text)) == Role::Source && ways.iter().any(|way| text.contains(way.as_str()))
+    })
+}
+
+fn text_of(seed: &dyn Tree, path: &str) -> String {
+    let version = seed.read(path).ok().flatten();
+    version.as_ref().and_then(|version| version.text()).unwrap_or_default().to_owned()
 }
 
 /// Returns what pytest is told to collect beside the names it knows by itself (`python_files = check_*.py`).
@@ -131,9 +162,13 @@ mod tests {
         assert_eq!(found.role(java.0, Some(java.1)), Role::Test);
         assert_eq!(found.role("check/rows.txt", Some("1 I\n")), Role::TestData);
         assert_eq!(found.role("src/Roman.java", Some("class Roman {}")), Role::Source);
-        // An application of that name checks nothing.
+        // An application of that name checks nothing, or is taken in somewhere.
         let model = ("checks/models.py", "class Cheque:\n    pass\n");
         assert_eq!(places(&[model], &["python3 manage.py test"]).role(model.0, Some(model.1)), Role::Source);
+        let probe = ("checks/http.py", "def probe(url):\n    return 'failed' if down(url) else 'up'\n");
+        for using in ["from checks.http import probe\n", "from checks import http\n", "import checks.http\n"] {
+            assert_eq!(places(&[probe, ("app.py", using)], &["pytest"]).role(probe.0, Some(probe.1)), Role::Source);
+        }
         let folder = ("verify/a.mjs", "import assert from 'node:assert';\nassert(f());\n");
         assert_eq!(places(&[folder], &["node --test verify/"]).role(folder.0, Some(folder.1)), Role::Test);
         assert_eq!(places(&[folder], &["node verify/a.mjs"]).role("verify/b.mjs", Some("f();")), Role::Source);
