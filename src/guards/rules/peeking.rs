@@ -307,7 +307,9 @@ fn speaks_of(view: &View<'_>, tests: &[&str], scene: &Scene<'_>, report: &mut Re
         let named = tests.iter().copied().chain(scripts).find(|path| {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             let file = if name.contains(['.', '-', '_']) { name.to_string() } else { format!("/{name}") };
+            // Tests may stand beside what they test, in the product's own folders.
             let top = folder.split('/').next().unwrap_or_default();
+            let top = if scene.places.holds(&format!("{top}/any")) { top } else { "" };
             let folders = [format!("../{top}/"), format!("\"/{top}/"), format!("}}/{top}/"), format!(")/{top}/")];
             let quoted = ["^", "\"", "'"].map(|mark| format!("{mark}{top}/"));
             line.contains(&file)
@@ -664,6 +666,9 @@ mod tests {
         ] {
             assert!(!tampers(path, text), "{path}: {text}");
         }
+        let beside = [("src/a.test.js", "test('a', () => assert.equal(f(), 1));\n"), ("src/a.js", "f();\n")];
+        let script = ("bin/a.sh", Some("one\n"), Some("one\nnode \"$here/../src/a.js\"\n"));
+        assert!(unique(&judged_in(&[script], &beside, &[], &[])).is_empty());
         // A file of the product that is named as one of the tests' data is the product's.
         let own =
             [("app/rows.csv", None, Some("3,4\n")), ("app/a.py", Some("a = 1\n"), Some("a = open('rows.csv')\n"))];
