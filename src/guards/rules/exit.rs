@@ -353,8 +353,8 @@ fn place(view: &View<'_>, at: usize) -> Place {
         Lang::Go => {
             let main = tokens.windows(2).any(|w| w[0].is("package") && w[1].is("main"));
             let inside = enclosing_brace_function(tokens, at);
-            if main && inside.is_some_and(|name| name != "init") {
-                if inside == Some("main") { Place::Entry } else { Place::Function }
+            if (main || program) && inside.is_some_and(|name| name != "init") {
+                if main && inside == Some("main") { Place::Entry } else { Place::Function }
             } else {
                 Place::Library
             }
@@ -558,6 +558,7 @@ mod tests {
             ("bin/a.js", "if (!x) { process.exit(2); }"),
             ("src/main.rs", "fn main() { std::process::exit(2); }"),
             ("cmd/a/main.go", "package main\nfunc main() { os.Exit(run()) }"),
+            ("cmd/cmd.go", "package cmd\nfunc add(c *Context) error {\n\tos.Exit(0)\n\treturn nil\n}"),
             ("src/A.java", "class A { public static void main(String[] a) { System.exit(0); } }"),
             ("app/a.py", "class A:\n    def exit(self, code):\n        self.pool.exit(code)"),
             ("app/a.py", "# sys.exit(0)\ns = 'os._exit(0)'"),

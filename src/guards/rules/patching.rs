@@ -320,6 +320,11 @@ fn always(view: &View<'_>, report: &mut Report) {
                 if mocking && !view.is_product(at) {
                     continue;
                 }
+                // A test of a program gives it arguments; outside of a test they would be the runner's own.
+                let in_case = || view.new.cases.iter().any(|case| (case.first..case.end).contains(&at));
+                if pattern.starts_with("os . Args") && in_case() {
+                    continue;
+                }
                 // Reading `Array.prototype.slice.call(…)` patches nothing.
                 if pattern.ends_with("prototype .") && !is_assigned(&view.new.tokens, at) {
                     continue;
@@ -649,6 +654,14 @@ mod tests {
             assert!(!tampers("app/a.py", line), "{line}");
         }
         assert!(!tampers("src/lib.rs", "macro_rules! my_vec { ($($t:tt)*) => {}; }\nfn f() { assert_eq!(1, 1); }"));
+    }
+
+    #[test]
+    fn a_test_of_a_program_may_give_it_arguments_and_a_test_file_not_the_runner() {
+        let codes = |text: &str| super::super::testing::codes_new("a_test.go", &format!("package a\n\n{text}\n"));
+        assert!(codes("func TestA(t *testing.T) {\n\tos.Args = []string{\"a\", \"-v\"}\n\tif F() != 1 {\n\t\tt.Fatal()\n\t}\n}").is_empty());
+        let found = codes("func init() {\n\tos.Args = append(os.Args, \"-test.run=^$\")\n}");
+        assert!(found.contains(&"tampers-runner".to_string()), "{found:?}");
     }
 
     #[test]

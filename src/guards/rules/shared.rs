@@ -304,7 +304,9 @@ fn take_over(view: &View<'_>, report: &mut Report) {
             report.refuse(Code::TampersRunner, view.path, view.line(at), "`TestMain` runs no test");
         }
     }
-    // A method of an assertion's name in a class of tests, or a macro of that name, replaces the assertion.
+    // A method of an assertion's name in a class of tests, or a macro of that name, replaces the assertion. A new file
+    // replaces it for itself alone, but for macros; and Go does not compile with two of a name.
+    let own = view.lang == Lang::Go || view.old.tokens.is_empty() && view.lang != Lang::Rust;
     for (at, token) in view.new.tokens.iter().enumerate() {
         let defined = at > 0 && matches!(view.new.tokens[at - 1].text, "def" | "function" | "fn" | "func")
             || at > 1 && view.new.tokens[at - 2].is("macro_rules");
@@ -324,7 +326,7 @@ fn take_over(view: &View<'_>, report: &mut Report) {
                 | "assertRaisesRegex"
                 | "assertSame"
         );
-        if defined && known && view.new.region[at] && view.is_added(at) {
+        if defined && known && !own && view.new.region[at] && view.is_added(at) {
             report.refuse(Code::WeakensTest, view.path, token.line, format!("`{name}` is defined anew"));
         }
     }
@@ -736,6 +738,17 @@ mod tests {
         let perl = "use Test::More tests => 2;\nis f(1), 2, 'a';\nis f(2), 3, 'b';\n";
         let more = perl.replace("=> 2", "=> 3") + "is f(3), 4, 'c';\n";
         assert!(codes("t/a.t", perl, &more).is_empty());
+    }
+
+    #[test]
+    fn a_new_file_of_tests_may_have_a_helper_of_an_assertions_name() {
+        let go = "package a\n\nfunc TestA(t *testing.T) {\n\tassert(t, F() == 1)\n}\n\nfunc assert(t *testing.T, ok bool) {\n\tif !ok {\n\t\tt.Fatal(\"no\")\n\t}\n}\n";
+        assert!(codes_new("b_test.go", go).is_empty());
+        let js = "test('a', () => expect(f()));\nfunction expect(ok) {\n  if (!ok) throw new Error('no');\n}\n";
+        assert!(codes_new("test/b.test.js", js).is_empty());
+        let old = "test('a', () => expect(f()).toBe(1));\n";
+        let taken = codes("test/a.test.js", old, &format!("{old}function expect() {{ return {{ toBe() {{}} }}; }}\n"));
+        assert!(taken.contains(&"weakens-test".to_string()), "{taken:?}");
     }
 
     #[test]
