@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::glob_set;
 use super::lex::Lang;
-use super::role::{Role, test_role};
-use super::view::{check_scripts, is_below, test_folders, words};
+use super::role::{Role, is_check_script, test_role};
 use crate::change::Tree;
 
 /// Most files read to learn what a folder is for.
@@ -142,6 +141,89 @@ fn collected(seed: &dyn Tree) -> globset::GlobSet {
         }
     }
     glob_set(globs.iter().map(String::as_str))
+}
+
+/// Splits a shell command into words, quotes and operators left out.
+pub(super) fn words(command: &str) -> Vec<&str> {
+    command
+        .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '"' | '\'' | '='))
+        .filter(|w| !w.is_empty())
+        .collect()
+}
+
+/// Returns the folders of `seed` in which every program is a test or the script of a check, by what it holds: what
+/// else stands there is what they read.
+fn test_folders(seed: &dyn Tree, scripts: &BTreeSet<String>) -> BTreeSet<String> {
+    let (mut tests, mut product) = (BTreeSet::new(), BTreeSet::new());
+    let code = seed.paths().iter().filter(|path| Lang::of(path, "").is_code());
+    for path in code.take(MOST_FILES) {
+        let text = seed.read(path).ok().flatten();
+        let role = test_role(path, text.as_ref().and_then(|version| version.text()));
+        let mut folder = path.as_str();
+        let mut first = true;
+        while let Some((above, _)) = folder.rsplit_once('/') {
+            folder = above;
+            if role == Role::Test || scripts.contains(path) {
+                if first {
+                    tests.insert(folder.to_string());
+                }
+            } else {
+                product.insert(folder.to_string());
+            }
+            first = false;
+        }
+    }
+    &tests - &product
+}
+
+/// Says whether one of `folders` holds `path`, at any depth.
+fn is_below(path: &str, folders: &BTreeSet<String>) -> bool {
+    let mut folder = path;
+    while let Some((above, _)) = folder.rsplit_once('/') {
+        folder = above;
+        if folders.contains(folder) {
+            return true;
+        }
+    }
+    false
+}
+
+const INTERPRETERS: [&str; 15] = [
+    "python", "python3", "node", "bash", "sh", "zsh", "ruby", "php", "perl", "tsx", "ts-node", "deno", "bun", "run",
+    "source",
+];
+
+/// Returns the files in `paths` that `commands` run as scripts of a check. The product's own programs (under
+/// `src`, `lib`, `bin`, `app`, `cmd`) are what is checked, unless their name says otherwise.
+fn check_scripts(commands: &[String], paths: &[String]) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for command in commands {
+        let words = words(command);
+        for (index, word) in words.iter().enumerate() {
+            let path = word.trim_start_matches("./");
+            if !paths.iter().any(|known| known == path) {
+                continue;
+            }
+            let before = index.checked_sub(1).map(|i| words[i]);
+            let script = before.is_none_or(|word| {
+                let program = word.rsplit('/').next().unwrap_or(word);
+                INTERPRETERS.contains(&program) || program.starts_with("python3.")
+            }) || word.starts_with("./");
+            let product =
+                path.split('/').next().is_some_and(|top| matches!(top, "src" | "lib" | "bin" | "app" | "cmd" | "pkg"));
+            if script && (!product || is_check_script(path)) && (path.contains('/') || is_named_check(path)) {
+                out.insert(path.to_string());
+            }
+        }
+    }
+    out
+}
+
+/// Says whether a script at the root is a check by its name; `app.py` at the root is the product.
+fn is_named_check(path: &str) -> bool {
+    ["lint", "check", "test", "verify", "validate", "accept", "smoke"]
+        .iter()
+        .any(|word| path.to_ascii_lowercase().contains(word))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! New files that take the place of the runner, the assertions or what they stand on.
 
+use super::super::places::words;
 use super::super::role::Role;
-use super::super::view::{Scene, words};
+use super::super::view::Scene;
 use super::super::{Code, Report};
 
 /// Python modules whose namesake at the root, or beside tests, is imported instead of the real one.
