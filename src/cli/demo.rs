@@ -57,6 +57,7 @@ pub(super) fn run(arguments: &Demo, session: &Session, json: bool) -> anyhow::Re
         },
         dry_run: false,
     };
+    output::typed_dir(&repository);
     let (report, codex) = operations::plan(&demo, &request)?;
     eprintln!("{}", plan_text(&report.plan, &report.plan_hash, &report.notes, &report.forecast));
     let mut progress = terminal::Progress::new();

@@ -46,7 +46,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, wants_json),
     };
     let json = parsed.json;
-    output::typed_dir(&parsed.dir);
+    // The demo's commands are for the repository that it lays out.
+    if !matches!(parsed.command, Command::Demo(_)) {
+        output::typed_dir(&parsed.dir);
+    }
     let session = Session { dir: parsed.dir.clone(), environment: Environment::read(), worker_log: None };
     match commands::run(parsed.command, &session, json) {
         Ok(code) => ExitCode::from(code),

@@ -15,7 +15,7 @@ thread_local! {
 /// The folder that was typed with `-C`, as it is typed again; unset where none was.
 static TYPED_DIR: OnceLock<String> = OnceLock::new();
 
-/// Keeps the folder that `-C` names, for the commands that are offered.
+/// Keeps the folder that `-C` names, or that is to be named with it, for the commands that are offered.
 pub(super) fn typed_dir(dir: &Path) {
     if dir != Path::new(".") {
         let _ = TYPED_DIR.set(quoted(&dir.to_string_lossy()));

@@ -18,6 +18,9 @@ fn the_demo_refuses_the_cheat_restores_the_breaker_and_proves_the_goal() {
     assert_fits("loop-state", &state);
     assert_eq!(state["stopReason"], "goal-met");
     assert_eq!(state["proof"]["level"], "measured");
+    // The folder is not the one the demo was typed in.
+    let next = format!("loop-companion -C '{}' result", folder.join("library-fines").display());
+    assert_eq!(state["next"][0], next.as_str());
     let iterations = state["iterations"].as_array().unwrap();
     assert!((2..=3).contains(&iterations.len()), "{} iterations", iterations.len());
     let lost = |id: &str| {
